@@ -1,12 +1,15 @@
 #include "commit.h"
 
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <deque>
 #include <exception>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 namespace py = pybind11;
@@ -94,6 +97,40 @@ struct Outcome {
   bool stale = false;
 };
 
+// Who comes first goes to LMDB first, of those who commit to one environment: LMDB's own lock is whose it happens to be,
+// and who was decided behind another is written behind it or not at all.
+class Lines {
+ public:
+  // Stand in an environment's line.
+  std::uint64_t Join(void* env) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return lines_[env].last++;
+  }
+  // Wait to be its first.
+  void Wait(void* env, std::uint64_t place) noexcept {
+    std::unique_lock<std::mutex> lock(mutex_);
+    moved_.wait(lock, [&] { return lines_.find(env)->second.first == place; });
+  }
+  // The first goes.
+  void Leave(void* env) noexcept {
+    std::lock_guard<std::mutex> lock(mutex_);
+    const auto line = lines_.find(env);
+    if (++line->second.first == line->second.last) {
+      lines_.erase(line);
+    } else {
+      moved_.notify_all();
+    }
+  }
+
+ private:
+  struct Line {
+    std::uint64_t first = 0, last = 0;
+  };
+  std::mutex mutex_;
+  std::condition_variable moved_;
+  std::unordered_map<void*, Line> lines_;
+};
+
 class Commit {
  public:
   Commit(const py::type& type, std::uintptr_t api, std::uintptr_t begin, std::uintptr_t open, std::uintptr_t get,
@@ -120,7 +157,7 @@ class Commit {
 
   // Handles, and what is deleted by hand: a thread that comes back while the interpreter ends is unwound to its end
   // without the lock, and may touch nothing of Python's then.
-  py::object Run(py::handle environment, py::handle known, py::handle tables) const {
+  py::object Run(py::handle environment, py::handle known, py::handle tables) {
     void* env = Its(environment);
     auto views = std::make_unique<Views>();
     Known its_known;
@@ -130,9 +167,12 @@ class Commit {
       its_known = {py::cast<py::bytes>(told[0]), views->Of(told[1]), views->Of(told[2])};
       for (const auto& item : py::cast<py::list>(tables)) TakeTable(py::cast<py::tuple>(item), *views, all);
     }
+    const std::uint64_t place = lines_.Join(env);
     Views* const kept = views.release();
     PyThreadState* const state = PyEval_SaveThread();
+    lines_.Wait(env, place);
     const Outcome outcome = Written(env, its_known, all);
+    lines_.Leave(env);
     PyEval_RestoreThread(state);
     delete kept;
     if (outcome.stale) return py::bool_(false);
@@ -202,6 +242,7 @@ class Commit {
   py::type type_;
   const void* api_;
   Functions functions_{};
+  Lines lines_;
 };
 
 }  // namespace

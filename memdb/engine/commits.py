@@ -9,10 +9,16 @@
 Each step is done by one thread at a time, `commit` and `publish` in one order (`memdb.engine.writer`).
 A group that cannot be made ready beforehand (it asks more of the store than single keys, or the
 group before it failed) is decided inside its own transaction.
+
+With the native edge a group that is ready goes to LMDB while the one before it is still written there (`follow`): LMDB
+lets it in when the other is done, and no interpreter's lock is waited for in between, while the disk would have nothing
+to do.  It is written only where the counters of the group that it was decided behind are the newest there are, so that
+it vanishes with that one.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -47,6 +53,12 @@ class Group:
     state: UserState | None = None
     """What they leave, where they change anything."""
     entries: Entries = field(default_factory=dict)
+    is_followed: bool = False
+    """Whether another one goes to LMDB behind it, or none may any more."""
+    attempted: threading.Lock | None = None
+    """Of one that goes behind another: held until LMDB has written it, or has not.  Not an event: who is interrupted
+    as it sets one has not.
+    """
 
     def decide(
         self,
@@ -102,6 +114,10 @@ class Commits:
         self._reached = reached
         self._under_way: Group | None = None
         """The group that is being written."""
+        self._lock = threading.Lock()
+        """For who follows whom."""
+        self._following: Group | None = None
+        """The group that goes to LMDB behind it."""
         self._is_renewed = False
         """Whether the environment is of this release's format."""
         self._counters: bytes | None = None
@@ -132,19 +148,21 @@ class Commits:
         if not is_first and (group.applied is None or group.base is not base):
             group.forget()
             return
+        self._stage(group, base, operations, {} if under_way is None else under_way.entries)
+
+    def _stage(
+        self, group: Group, base: UserState, operations: list[Operation], below: Entries
+    ) -> None:
+        """Decide operations ahead, where that is possible; else the group is forgotten.
+
+        below: what is being written, and ``base`` knows of."""
         if not all(isinstance(operation, WriteClip) for operation in operations):
             group.forget()
             return
         try:
             with self._environment.read() as txn:
-                below = {} if under_way is None else under_way.entries
-                group.decide(
-                    Staged(txn, below, group.entries),
-                    base,
-                    operations,
-                    self._versions,
-                    self._reached,
-                )
+                staged = Staged(txn, below, group.entries)
+                group.decide(staged, base, operations, self._versions, self._reached)
         except NotStaged:
             group.forget()
 
@@ -156,8 +174,16 @@ class Commits:
         """
         self._check_whole()
         base = self._committed
-        ready = group.applied is not None and group.base is base
+        if group.applied is None or group.base is not base:
+            # Nothing is under way now, so that most can be decided here; or nothing could be decided behind it.
+            self._be_alone(group)
+            group.forget()
+            self._stage(group, base, group.operations, {})
+        ready = group.applied is not None
         if ready and group.state is None:
+            # What it is the duplicate of may be in the store and in no index.
+            with self._environment.read() as read:
+                self._check_current(read, base)
             return
 
         def change(txn: Transaction) -> tuple[bool, None]:
@@ -172,8 +198,6 @@ class Commits:
             group.decide(txn, base, group.operations, self._versions, self._reached)
             return group.state is not None, None
 
-        if not ready:
-            group.forget()
         self._under_way = group
         try:
             known = self._counters if ready and self._is_renewed else None
@@ -185,14 +209,94 @@ class Commits:
                     change,
                     group.size,
                     waiting,
+                    lambda: self._be_alone(group),
                     gives_up=group.gives_up,
                 )
+        except BaseException:
+            self._give_up(group)
+            raise
+        self._committed_is(group)
+
+    def may_follow(self, group: Group) -> bool:
+        """Whether `follow` may be tried."""
+        before = self._under_way
+        return (
+            self._environment.may_follow
+            and before is not None
+            and not before.is_followed
+            and before.counters is not None
+            and before.state is not None
+            and group.state is not None
+            and group.base is before.state
+            and self._is_renewed
+            and self.broken is None
+        )
+
+    def follow(self, group: Group, waiting: Callable[[], None]) -> bool:
+        """Write a group as soon as LMDB has written the one that is under way, if that is what it was decided behind.
+        False where it was not written: then `commit` has to, or to say why not.
+
+        ``waiting`` is called when nothing is left but to wait.  However it ends, `followed` must be called, once
+        `commit` of the other one has.  Raises what the disk refuses.
+        """
+        group.attempted = threading.Lock()
+        group.attempted.acquire()
+        try:
+            with self._lock:
+                before = self._under_way
+                if before is None or not self.may_follow(group):
+                    return False
+                known = before.counters
+                assert known is not None, "it was looked at"
+                before.is_followed = True
+                self._following = group
+            return self._environment.write_behind(
+                ready_commit(group.entries, known), group.size, before.size, waiting
+            )
+        finally:
+            group.attempted.release()
+
+    def followed(self, group: Group, *, is_written: bool) -> None:
+        """`follow` has ended, and so has the commit of the group before; is_written: whether this one was.
+
+        Raises `Unavailable` (``INDEX_BROKEN``)."""
+        if not is_written:
+            self._be_alone(group)
+            return
+        if group.base is not self._committed:
+            # Whoever committed what it is behind was interrupted before that was known here.
+            self.broken = "the commit before another one was not published"
+            self._check_whole()
+        self._committed_is(group)
+
+    def _committed_is(self, group: Group) -> None:
+        """A group is in the store, if it changes anything."""
+        with self._lock:
             if group.state is not None:
                 self._committed = group.state
                 self._is_renewed = True
                 self._counters = group.counters
+            group.is_followed = True
+            self._under_way, self._following = self._following, None
+
+    def _give_up(self, group: Group) -> None:
+        """A group is not written."""
+        try:
+            self._be_alone(group)
         finally:
             self._under_way = None
+
+    def _be_alone(self, group: Group) -> None:
+        """Have nobody go to LMDB behind a group: it is not written as it was decided, and what is written in its place
+        might look like that to who follows.
+        """
+        with self._lock:
+            group.is_followed = True
+            following, self._following = self._following, None
+        if following is not None:
+            assert following.attempted is not None, "it follows"
+            with following.attempted:
+                pass
 
     def publish(self, group: Group) -> list[Outcome]:
         """Show a committed group to readers; the outcome of each of its operations."""

@@ -25,7 +25,16 @@ class Taken:
     Kept, not counted anew: a group that waits for the disk is looked at whenever somebody comes.
     """
 
-    __slots__ = ("before", "entries", "has_ended", "is_counted", "making_room", "size", "subjects")
+    __slots__ = (
+        "before",
+        "entries",
+        "has_ended",
+        "is_counted",
+        "making_room",
+        "size",
+        "subjects",
+        "there",
+    )
 
     def __init__(self) -> None:
         self.entries: list[tuple[Submission, Operation]] = []
@@ -38,6 +47,8 @@ class Taken:
         """Whether it is among the groups that are on their way."""
         self.has_ended = False
         """Whether who waits until there is none has been told that it is not."""
+        self.there = threading.Event()
+        """Set once it is on its way to the disk."""
         self.before: threading.Event | None = None
         """Of one that was refused: set when what was committed before it has been settled."""
 

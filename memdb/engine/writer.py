@@ -10,7 +10,9 @@ commit and no thread switch; many share commits, and the processor works while t
     leader A   prepare | write | ----- disk ----- |         publish
     leader B                   | prepare | extend | write | ----- disk -----
 
-What comes while a group waits for the disk joins it, so the slower the disk, the larger the groups.
+What comes while a group waits for the disk joins it, so the slower the disk, the larger the groups.  One that is as
+large as the one that has the disk goes to LMDB at once, where it may (`Commits.follow`): it is let in when that one is
+written, and has the disk then, without a thread that is woken and waits for the interpreter in between.
 What holds the interpreter (preparing, writing, publishing) takes turns, and publishing waits until
 the next group is on its way to the disk: nothing computes while the disk has nothing to do.
 
@@ -24,6 +26,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
 from memdb.engine.applied import Outcome
@@ -38,6 +41,8 @@ from memdb.types.operation import Operation, payload_bytes
 QUEUE_BYTES_MAX: Final = 256 << 20
 """Payload bytes waiting for one user's commits; beyond it a write is refused with ``OVERLOADED``.
 """
+FOLLOW_BYTES_MIN: Final = 1 << 20
+"""Of a group that goes to LMDB while another has the disk; a smaller one waits for more."""
 _NO_ROOM: Final = ("DISK_FULL", "QUOTA")
 """What refuses a group and may let a part of it pass."""
 
@@ -61,10 +66,12 @@ class Writer:
         """The submission whose caller takes the next group."""
         self._groups = 0
         """Groups that are on their way."""
-        self._disk: threading.Event | None = None
-        """Of the group that has its transaction open: set once it is there."""
-        self._next: threading.Event | None = None
-        """Of the group that waits for the disk: set once it is there."""
+        self._disk: Taken | None = None
+        """The group that has the disk: its transaction is open, or it is the next to be."""
+        self._next: Taken | None = None
+        """The group that waits for the disk, and takes what comes."""
+        self._behind: tuple[Taken, Submission] | None = None
+        """The group that has the disk after that, whatever comes, and whose caller leads."""
         self._closed = False
         self._was_refused = False
         """Whether a group ever was: until then nothing is behind what was refused."""
@@ -230,17 +237,20 @@ class Writer:
                 more, size = group.take_from(self._queue)
             prepared = self._commits.prepare(more, size)
         # Whoever is interrupted on the way (Ctrl-C) leaves no group behind that others wait for.
-        there, settled = threading.Event(), threading.Event()
+        there, settled = group.there, threading.Event()
         try:
             try:
-                self._wait_for_disk(leader, group, prepared, there)
-                if self._was_refused and any(one.refusal() for one in group.submissions()):
-                    there.set()  # the group before it waits for that until it is shown, for which this waits
-                    self._take_apart(group)
-                    return
+                is_written = False
                 try:
-                    with Turn(self._turn, there) as turn:
-                        self._commits.commit(prepared, turn.give)
+                    if not self._wait_for_disk(leader, group, prepared):
+                        is_written = self._follow(group, prepared)
+                    if not is_written and self._is_refused(group):
+                        there.set()  # the group before it waits for that until it is shown, for which this waits
+                        self._take_apart(group)
+                        return
+                    if not is_written:
+                        with Turn(self._turn, there) as turn:
+                            self._commits.commit(prepared, partial(self._let_follow, turn))
                 except ResourceExhausted as error:
                     if error.reason not in _NO_ROOM or len(group.submissions()) < 2:
                         raise
@@ -252,7 +262,7 @@ class Writer:
                 self._refuse(group, error)  # while nobody else has the disk
                 raise
             finally:
-                following = self._give_disk(there)
+                following = self._give_disk(group)
             # In the order of the commits, acknowledgements included.
             before.wait()
             if following is not None:
@@ -263,17 +273,63 @@ class Writer:
         finally:
             there.set()
             settled.set()
-            if self._disk is there:
+            behind = self._behind
+            if self._disk is group or (behind is not None and behind[0] is group):
                 # Interrupted where it was to be given, most likely as it waited for the lock.
-                self._give_disk(there)
+                self._give_disk(group)
 
-    def _give_disk(self, there: threading.Event) -> threading.Event | None:
-        """Let go of it, if the group has it; of the group that waits for it then, None where nobody does."""
+    def _give_disk(self, group: Taken) -> threading.Event | None:
+        """Let go of it, if the group has it; of the group that has it or waits for it then, None where nobody does."""
         with self._lock:
-            if self._disk is there:
-                self._disk = None
+            # First: whoever is interrupted has given it and told of it, or neither, and does it again.
             self._changed.notify_all()
-            return self._next
+            following, leader = self._next, None
+            if self._behind is not None and self._behind[0] is group:
+                self._behind = None  # it was interrupted before it had it
+            if self._disk is group:
+                self._disk = None
+                if self._behind is not None:
+                    (following, leader), self._behind = self._behind, None
+                    self._disk = following
+            if leader is not None and leader.taken:
+                self._hand_over(leader)
+            return None if following is None else following.there
+
+    def _let_follow(self, turn: Turn) -> None:
+        """Who has the disk has nothing left to do but to wait for it."""
+        turn.give()
+        with self._lock:
+            if self._next is not None:
+                self._changed.notify_all()
+
+    def _is_refused(self, group: Taken) -> bool:
+        """Whether it has something that is behind what was refused."""
+        return self._was_refused and any(one.refusal() for one in group.submissions())
+
+    def _may_follow(self, group: Taken, prepared: Group) -> bool:
+        """Whether a group may go to LMDB behind the one that has the disk (under the lock)."""
+        before = self._disk
+        return (
+            self._behind is None
+            and before is not None
+            and before.there.is_set()
+            and len(group.entries) >= len(before.entries)
+            and group.size >= FOLLOW_BYTES_MIN
+            and self._commits.may_follow(prepared)
+            and not self._is_refused(group)
+        )
+
+    def _follow(self, group: Taken, prepared: Group) -> bool:
+        """Have a group written behind the one that has the disk, and take the disk over; whether it is written."""
+        is_written = False
+        try:
+            is_written = self._commits.follow(prepared, group.there.set)
+            return is_written
+        finally:
+            with self._lock:
+                while self._disk is not group:
+                    self._changed.wait()
+            self._commits.followed(prepared, is_written=is_written)
 
     def _refuse(self, group: Taken, error: BaseException) -> None:
         """Nothing that is behind what a group has is to be written, the rest of it neither."""
@@ -319,23 +375,27 @@ class Writer:
         leader: Submission,
         group: Taken,
         prepared: Group,
-        there: threading.Event,
-    ) -> None:
-        """Take the disk, and what is queued until then into the group; leadership passes on."""
+    ) -> bool:
+        """Take the disk, and what is queued until then into the group; leadership passes on.  False where it may
+        `_follow` who has it.
+        """
         while True:
             with self._lock:
                 more: list[Operation] = []
                 while self._disk is not None and not more:
-                    self._next = there
+                    self._next = group
                     more, size = group.take_from(self._queue)
+                    if not more and self._may_follow(group, prepared):
+                        self._next, self._behind = None, (group, leader)
+                        return False
                     if not more:
                         self._changed.wait()
                 if not more:
-                    self._disk = there
+                    self._disk = group
                     self._next = None
                     if leader.taken:
                         self._hand_over(leader)
-                    return
+                    return True
             with self._turn:
                 self._commits.extend(prepared, more, size)
 

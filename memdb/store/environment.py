@@ -117,15 +117,36 @@ class Environment:
         change: Callable[[Transaction], tuple[bool, None]],
         bytes_hint: int = 0,
         committing: Callable[[], None] = _nothing,
+        refused: Callable[[], None] = _nothing,
         *,
         gives_up: bool = False,
     ) -> None:
         """`write`, in one call without the interpreter's lock where the native edge is installed and nothing is
         encrypted: what is sealed together is as large as all that a commit stores.
 
-        ``change`` does the same, and says what is wrong where that refuses; it is not run otherwise.
+        ``change`` does the same, and says what is wrong where that refuses; it is not run otherwise.  ``refused`` is
+        called before.
         """
-        self._writes.write_ready(ready, change, bytes_hint, committing, gives_up=gives_up)
+        self._writes.write_ready(ready, change, bytes_hint, committing, refused, gives_up=gives_up)
+
+    @property
+    def may_follow(self) -> bool:
+        """Whether `write_behind` may write anything."""
+        return self._writes.may_follow
+
+    def write_behind(
+        self,
+        ready: ReadyCommit,
+        bytes_hint: int,
+        before_bytes: int,
+        committing: Callable[[], None],
+    ) -> bool:
+        """`write_ready` while another thread is in it: what is ready is written as soon as LMDB has written the other,
+        where that leaves what is known.  Else, or where there may be no room, False, and nothing is written.
+
+        before_bytes: those of the other.  Raises what the disk refuses, as `write`.
+        """
+        return self._writes.write_behind(ready, bytes_hint, before_bytes, committing)
 
     def release_pages(self) -> None:
         """Map the file anew, so that what a scan of all of it brought in stops counting as this

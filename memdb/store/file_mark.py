@@ -59,6 +59,11 @@ class FileMark:
         self._is_written = True
 
     @property
+    def is_gone(self) -> bool:
+        """Whether something was to be written already."""
+        return self._is_written
+
+    @property
     def knows_newest(self) -> bool:
         """Whether the newest transaction is on the disk, where a commit waits for all of itself."""
         return self._is_written or self._was_told

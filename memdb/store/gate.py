@@ -66,6 +66,20 @@ class Gate:
             self.leave()
 
     @contextmanager
+    def passing_at_once(self) -> Iterator[bool]:
+        """False, and outside, where somebody owns it or waits to."""
+        is_inside = False
+        try:
+            with self._lock:
+                if not self._owned:
+                    self._inside += 1
+                    is_inside = True
+            yield is_inside
+        finally:
+            if is_inside:
+                self.leave()
+
+    @contextmanager
     def owned(self) -> Iterator[None]:
         is_mine = False
         try:

@@ -161,10 +161,23 @@ class MappedFile:
             return ResourceExhausted("too many reads at once", reason="READERS", value=READERS_MAX)
         return translated(error, self.path, "READ_FAILED")
 
+    @property
+    def is_to_release(self) -> bool:
+        """Whether it lets go of what reads brought in as soon as nobody is inside."""
+        return self._touched >= MAPPED_BYTES_MAX
+
+    def has_room(self, bytes_hint: int) -> bool:
+        """Whether about ``bytes_hint`` more are known to have room in the map."""
+        return self._room > 2 * bytes_hint
+
+    def take_room(self, bytes_hint: int) -> bool:
+        """About ``bytes_hint`` more are written; whether they are known to have room."""
+        self._room -= 2 * bytes_hint
+        return self._room > 0
+
     def grow_ahead(self, bytes_hint: int) -> None:
         """Grow the map where about ``bytes_hint`` more may have no room in it."""
-        self._room -= 2 * bytes_hint
-        if self._room > 0:
+        if self.take_room(bytes_hint):
             return
         with self.gate.passing():
             self.check_usable()

@@ -22,12 +22,12 @@ import lmdb
 
 from memdb import failpoints
 from memdb.config import EngineConfig
-from memdb.errors import ResourceExhausted, Unavailable
+from memdb.errors import MemdbError, ResourceExhausted, Unavailable
 from memdb.store import writeback
 from memdb.store.disk import check_disk, check_growth
 from memdb.store.file_mark import FileMark
 from memdb.store.mapped import MappedFile
-from memdb.store.native_commit import ReadyCommit, native_commit
+from memdb.store.native_commit import NativeCommit, ReadyCommit, native_commit
 from memdb.store.opening import translated
 from memdb.store.system import told_full
 from memdb.store.transaction import Transaction
@@ -82,25 +82,84 @@ class Writes:
         change: Callable[[Transaction], tuple[bool, None]],
         bytes_hint: int,
         committing: Callable[[], None],
+        refused: Callable[[], None],
         *,
         gives_up: bool,
     ) -> None:
         """See `memdb.store.environment.Environment.write_ready`."""
-        at_once = None if self._cipher is not None else native_commit()
+        at_once = self._at_once
         if at_once is None:
             return self.write(change, bytes_hint, committing, gives_up=gives_up)
 
         def once() -> None:
+            failpoints.hit("commit.before")
+            with writeback.early(self._mapped.data_file, bytes_hint):
+                committing()  # last of all: who follows comes to LMDB behind this
+                is_done = at_once.run(self._mapped.env, ready)
+            if is_done:
+                failpoints.hit("commit.after")
+            else:
+                refused()
+                self._write_once(change, bytes_hint, committing)
+
+        return self._write(once, bytes_hint, gives_up=gives_up)
+
+    @property
+    def _at_once(self) -> NativeCommit | None:
+        return None if self._cipher is not None else native_commit()
+
+    @property
+    def may_follow(self) -> bool:
+        """Whether `write_behind` may write anything.  Once the file is to be mapped anew it does not: somebody would be
+        inside the gate all the time.
+        """
+        return (
+            self._mark.is_gone
+            and self.failed is None
+            and not self._mapped.is_to_release
+            and self._at_once is not None
+        )
+
+    def write_behind(
+        self,
+        ready: ReadyCommit,
+        bytes_hint: int,
+        before_bytes: int,
+        committing: Callable[[], None],
+    ) -> bool:
+        """See `memdb.store.environment.Environment.write_behind`."""
+        at_once = self._at_once
+        if at_once is None or not self.may_follow or not self._mapped.has_room(bytes_hint):
+            return False
+        try:
+            # Nobody knows how much of the other is there by now.
+            check_disk(self._disk, self._config, before_bytes + bytes_hint)
+            check_growth(self._mapped.data_file, before_bytes + bytes_hint)
+        except ResourceExhausted:
+            return False  # who writes it next is told
+        # Who owns the gate may wait for the other to leave it, and that one for this.
+        with self._mapped.gate.passing_at_once() as is_inside:
+            return is_inside and self._written_behind(at_once, ready, bytes_hint, committing)
+
+    def _written_behind(
+        self,
+        at_once: NativeCommit,
+        ready: ReadyCommit,
+        bytes_hint: int,
+        committing: Callable[[], None],
+    ) -> bool:
+        try:
+            self._mapped.check_usable()
+            self._mapped.take_room(bytes_hint)
             failpoints.hit("commit.before")
             committing()
             with writeback.early(self._mapped.data_file, bytes_hint):
                 is_done = at_once.run(self._mapped.env, ready)
             if is_done:
                 failpoints.hit("commit.after")
-            else:
-                self._write_once(change, bytes_hint, committing)
-
-        return self._write(once, bytes_hint, gives_up=gives_up)
+        except lmdb.Error as error:
+            raise self._refusal(error, bytes_hint) from error
+        return is_done
 
     def _write(self, once: Callable[[], T], bytes_hint: int, *, gives_up: bool) -> T:
         """Run ``once``, which commits, when the disk and the map have room."""
@@ -127,16 +186,20 @@ class Writes:
             except lmdb.MapFullError:
                 self._mapped.grow_beyond(bytes_hint, spare)
             except lmdb.Error as error:
-                # LMDB would accept the next commit; we must not, see the module's invariants.  Said first: there may be
-                # no memory to find out more.
-                self.failed = _UNKNOWN
-                try:
-                    self._check_was_full(error, bytes_hint)
-                except ResourceExhausted:
-                    self.failed = None
-                    raise
-                self.failed = str(error)
-                raise translated(error, self._mapped.path, "READ_ONLY") from error
+                raise self._refusal(error, bytes_hint) from error
+
+    def _refusal(self, error: lmdb.Error, bytes_hint: int) -> MemdbError:
+        """What is told of a commit that the system refused; nothing is written any more but where it was full."""
+        # LMDB would accept the next commit; we must not, see the module's invariants.  Said first: there may be no
+        # memory to find out more.
+        self.failed = _UNKNOWN
+        try:
+            self._check_was_full(error, bytes_hint)
+        except ResourceExhausted as full:
+            self.failed = None
+            return full
+        self.failed = str(error)
+        return translated(error, self._mapped.path, "READ_ONLY")
 
     def _check_was_full(self, error: lmdb.Error, bytes_hint: int) -> None:
         """Raise `ResourceExhausted` (``DISK_FULL``) where that is what refused a commit."""

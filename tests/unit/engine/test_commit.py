@@ -49,6 +49,25 @@ def test_an_interrupted_commit_is_whole_or_absent_and_the_next_ones_are_right(
     assert db.verify().ok
 
 
+def test_a_duplicate_of_what_was_not_shown_is_acknowledged_only_where_it_is_shown(
+    db: EmbeddedDatabase,
+) -> None:
+    """Who is told that a clip is there finds it: nothing else may come that would notice."""
+    user = db.user("alice")
+    door = user.stream("door", space="cam")
+    door.write(clip(0))
+    failpoints.arm("commit.after=error")
+    with pytest.raises(FailpointError):
+        door.write(clip(1))
+    failpoints.arm("")
+    with pytest.raises(Unavailable):
+        door.write(clip(1))
+    ack = door.write(clip(1))
+    assert ack.duplicate
+    assert [found.seq for found in user.get_clips([ack.clip_id])] == [1]
+    assert user.ground(vector(1), limit=1).hits[0].clip.seq == 1
+
+
 @NEEDS_NATIVE
 def test_what_was_decided_ahead_is_committed_in_one_call(
     db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch

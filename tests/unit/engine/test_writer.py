@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from memdb import Keyframe, MemdbError, ResourceExhausted, failpoints
-from memdb.engine import taken
+from memdb.engine import taken, writer
 from memdb.engine.commits import Group
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.passage import Passage
@@ -22,6 +22,12 @@ from memdb.engine.submission import Submission
 from memdb.failpoints import FailpointError
 from memdb.types.operation import Operation, PutValue, RemoveValue
 from tests.unit.engine.conftest import CONFIG, DIM, SECOND_NS, clip, vector
+
+
+@pytest.fixture(autouse=True, params=[writer.FOLLOW_BYTES_MIN, 0], ids=["large", "any"])
+def follow(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which groups go to LMDB while another is written there, where the native edge is installed."""
+    monkeypatch.setattr(writer, "FOLLOW_BYTES_MIN", request.param)
 
 
 def in_threads(count: int, work: Callable[[int], None]) -> None:

@@ -1,0 +1,473 @@
+"""A group goes to LMDB while another one is written there: it is written behind that one, or as if it never had."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+import lmdb
+import pytest
+
+from memdb import Clip, Keyframe, ResourceExhausted, Unavailable
+from memdb.clock import ManualClock
+from memdb.engine import writer
+from memdb.engine.database import EmbeddedDatabase
+from memdb.store.environment import Environment
+from memdb.store.native_commit import NativeCommit, ReadyCommit, native_commit
+from memdb.types.clip import Ack
+from tests.both_edges import NEEDS_NATIVE
+from tests.unit.engine.conftest import CONFIG, DIM, clip, vector
+from tests.unit.engine.door import filled, seqs
+from tests.unit.engine.test_interrupted import (
+    Interrupt,
+    InterruptAsItReturns,
+    InterruptAtABytecode,
+    goes_on,
+    is_ours,
+)
+
+pytestmark = NEEDS_NATIVE
+
+Run = Callable[[], bool]
+
+
+@pytest.fixture(autouse=True)
+def follow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However little a group has; the edge's commit has been tried before."""
+    assert native_commit() is not None
+    monkeypatch.setattr(writer, "FOLLOW_BYTES_MIN", 0)
+
+
+class Commits:
+    """What goes to LMDB by the edge: the first of them as the test has it, once another one has come behind it."""
+
+    def __init__(self, first: Callable[[Run], bool]) -> None:
+        self._first = first
+        self._lock = threading.Lock()
+        self._count = 0
+        self.begun = threading.Event()
+        self.behind = threading.Event()
+        self.done: list[bool] = []
+        """What became of those that came behind the first, until it had ended."""
+
+    def run(self, real: Run) -> bool:
+        with self._lock:
+            number, self._count = self._count, self._count + 1
+        if number == 0:
+            self.begun.set()
+            return self._first(real)
+        self.behind.set()
+        is_done = real()
+        self.done.append(is_done)
+        return is_done
+
+
+def the_first(monkeypatch: pytest.MonkeyPatch, first: Callable[[Commits, Run], bool]) -> Commits:
+    """The commits from now on."""
+    found = Commits(lambda real: first(found, real))
+    run = NativeCommit.run
+
+    def instead(self: NativeCommit, env: Any, ready: ReadyCommit) -> bool:
+        return found.run(lambda: run(self, env, ready))
+
+    monkeypatch.setattr(NativeCommit, "run", instead)
+    return found
+
+
+@contextmanager
+def held_in_lmdb(
+    db: EmbeddedDatabase, is_over: Callable[[], bool] = lambda: False
+) -> Iterator[threading.Event]:
+    """Whoever comes to LMDB to write waits there, until the event that is given is set, or it is over."""
+    with db._users.use("alice") as memory:
+        env = memory.environment._mapped.env
+    held, go = threading.Event(), threading.Event()
+
+    def hold() -> None:  # a transaction to write is ended by the thread that began it
+        with env.begin(write=True) as txn:
+            held.set()
+            while not (go.wait(0.001) or is_over()):
+                pass
+            txn.abort()
+
+    thread = threading.Thread(target=hold, daemon=True)
+    thread.start()
+    assert held.wait(30)
+    try:
+        yield go
+    finally:
+        go.set()
+        thread.join(30)
+
+
+class Writing:
+    """A clip written by a thread."""
+
+    def __init__(
+        self,
+        db: EmbeddedDatabase,
+        stream: str,
+        seq: int,
+        made: Callable[[int], Clip] = clip,
+    ) -> None:
+        self.ack: Ack | None = None
+        self.error: BaseException | None = None
+
+        def write() -> None:
+            try:
+                self.ack = db.user("alice").stream(stream, space="cam").write(made(seq))
+            except BaseException as error:
+                self.error = error
+
+        self._thread = threading.Thread(target=write, daemon=True)
+        self._thread.start()
+
+    def wait(self) -> Ack | None:
+        self._thread.join(30)
+        assert not self._thread.is_alive(), "it hangs"
+        return self.ack
+
+
+def test_it_is_written_as_soon_as_the_one_before_is(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(db, 3)
+    commits = the_first(monkeypatch, lambda _, real: real())
+    with held_in_lmdb(db) as go:
+        first = Writing(db, "door", 3)
+        assert commits.begun.wait(30)
+        second = Writing(db, "door", 4)
+        assert commits.behind.wait(30), "it waits for a thread's turn"
+        go.set()
+        acks = first.wait(), second.wait()
+    assert commits.done == [True]
+    assert acks[0] is not None
+    assert acks[1] is not None
+    assert acks[1].revision == acks[0].revision + 1
+    assert seqs(db) == [0, 1, 2, 3, 4]
+    assert db.user("alice").ground(vector(4), limit=1).hits[0].clip.seq == 4
+    assert db.verify().ok
+
+
+def test_a_third_waits_until_the_second_has_the_disk(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(db, 3)
+    commits = the_first(monkeypatch, lambda _, real: real())
+    with held_in_lmdb(db) as go:
+        writings = [Writing(db, "door", 3)]
+        assert commits.begun.wait(30)
+        writings.append(Writing(db, "door", 4))
+        assert commits.behind.wait(30)
+        writings += [Writing(db, "door", seq) for seq in (5, 6, 7)]
+        go.set()
+        assert all(writing.wait() for writing in writings)
+    assert seqs(db) == list(range(8))
+    assert db.verify().ok
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+def test_what_the_one_before_was_to_write_is_not_there_for_it(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    filled(db, 3)
+
+    def refused(commits: Commits, _: Run) -> bool:
+        assert commits.behind.wait(30)
+        raise lmdb.DiskError(f"mdb_txn_commit: {os.strerror(number)}")
+
+    commits = the_first(monkeypatch, refused)
+    first = Writing(db, "door", 3)
+    assert commits.begun.wait(30)
+    second = Writing(db, "gate", 0)
+    first.wait()
+    ack = second.wait()
+    assert commits.done[0] is False
+    if number == errno.EIO:
+        for writing in (first, second):
+            assert isinstance(writing.error, Unavailable)
+            assert writing.error.reason == "READ_ONLY"
+        assert seqs(db) == [0, 1, 2]
+        return
+    assert isinstance(first.error, ResourceExhausted)
+    assert first.error.reason == "DISK_FULL"
+    assert ack is not None
+    assert ack.revision == 2, "the number that was to be the other's"
+    assert db.user("alice").stream("door", space="cam").write(clip(3)).revision == 3
+    assert db.user("alice").ground(vector(0), streams=["gate"]).hits[0].clip.seq == 0
+    assert db.verify().ok
+
+
+def test_where_the_one_before_is_in_the_store_and_not_in_memory_the_user_is_opened_anew(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(db, 3)
+
+    def interrupted(commits: Commits, real: Run) -> bool:
+        real()
+        assert commits.behind.wait(30)
+        raise KeyboardInterrupt
+
+    commits = the_first(monkeypatch, interrupted)
+    first = Writing(db, "door", 3)
+    assert commits.begun.wait(30)
+    second = Writing(db, "door", 4)
+    first.wait()
+    second.wait()
+    assert isinstance(first.error, KeyboardInterrupt)
+    assert commits.done == [True]
+    assert isinstance(second.error, Unavailable)
+    assert second.error.reason == "INDEX_BROKEN"
+    door = db.user("alice").stream("door", space="cam")
+    assert [door.write(clip(seq)).duplicate for seq in (3, 4)] == [True, True]
+    assert seqs(db) == [0, 1, 2, 3, 4]
+    assert db.verify().ok
+
+
+def test_who_changes_the_map_waits_for_both_and_neither_for_it(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one before is not written as it was decided, for which nobody may be behind it, and the map is asked for."""
+    filled(db, 3)
+    with db._users.use("alice") as memory:
+        environment = memory.environment
+    mapping = threading.Event()
+    entered = Environment.write_behind
+
+    def behind(self: Environment, *args: Any) -> bool:
+        thread.start()
+        assert mapping.wait(30)
+        return entered(self, *args)
+
+    def release() -> None:
+        with environment._mapped.gate._lock:
+            environment._mapped.gate._owned = (
+                True  # as who owns it does, before it waits for who is inside
+            )
+        mapping.set()
+        with environment._mapped.gate._changed:
+            while environment._mapped.gate._inside:
+                environment._mapped.gate._changed.wait()
+        environment._mapped.gate.disown()
+
+    thread = threading.Thread(target=release, daemon=True)
+    monkeypatch.setattr(Environment, "write_behind", behind)
+
+    def refused(_: Commits, __: Run) -> bool:
+        assert mapping.wait(30)
+        return False
+
+    commits = the_first(monkeypatch, refused)
+    first = Writing(db, "door", 3)
+    assert commits.begun.wait(30)
+    second = Writing(db, "door", 4)
+    assert first.wait()
+    assert second.wait()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert seqs(db) == [0, 1, 2, 3, 4]
+    assert db.verify().ok
+
+
+def behind_or(interrupt: Interrupt, commits: Commits) -> Callable[[], bool]:
+    """Whether somebody came behind the first, or none will."""
+    return lambda: commits.behind.is_set() or interrupt.came
+
+
+def at_its_bytecode(times: int) -> Interrupt:
+    """Of what goes to LMDB."""
+    return InterruptAtABytecode(lambda code: code.co_qualname == "Writes._written_behind", times)
+
+
+def at_its_call(times: int) -> Interrupt:
+    """As a function of the package is entered."""
+    return Interrupt(is_ours, times)
+
+
+@pytest.mark.parametrize("interrupting", [at_its_bytecode, at_its_call])
+def test_an_interrupt_of_who_follows(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch, interrupting: Callable[[int], Interrupt]
+) -> None:
+    filled(db, 1)
+    door = db.user("alice").stream("door", space="cam")
+    real = NativeCommit.run
+    tried = 0
+    for times in range(1, 2000):
+        door.write(clip(1, epoch=times))  # from which it is known what the store has
+        with monkeypatch.context() as patched:
+            commits = the_first(patched, lambda _, run: run())
+            interrupt = interrupting(times)
+            with held_in_lmdb(db, behind_or(interrupt, commits)) as go:
+                first = Writing(db, f"camera-{times}", 0)
+                assert commits.begun.wait(30)
+                with interrupt.within():
+                    door.write(clip(0, epoch=times))
+                go.set()
+            first.wait()
+        assert NativeCommit.run is real
+        if not interrupt.came:
+            break
+        tried += 1
+        goes_on(db)
+        for stream, epoch in ((door, times), (db.user("alice").stream(f"camera-{times}"), 0)):
+            stream.write(clip(0, epoch=epoch))
+            assert stream.write(clip(0, epoch=epoch)).duplicate
+    assert tried > 30
+    assert db.verify().ok
+
+
+def test_who_follows_needs_the_room_of_both(
+    folder: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write that ends half-way LMDB takes for a broken disk: no commit is begun that may."""
+
+    def heavy(seq: int) -> Clip:
+        return clip(seq, keyframes=tuple(Keyframe(seq, bytes(1 << 20)) for _ in range(6)))
+
+    entered = Environment.write_behind
+    refused = threading.Event()
+
+    def behind(self: Environment, *args: Any) -> bool:
+        is_written = entered(self, *args)
+        refused.set()
+        return is_written
+
+    monkeypatch.setattr(Environment, "write_behind", behind)
+    config = replace(CONFIG, map_bytes_initial=256 << 20)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
+        db.create_space("cam", dim=DIM)
+        door = db.user("alice").stream("door", space="cam")
+        door.write(heavy(0))
+        with db.user("alice").memory() as memory:
+            size = memory.environment.data_bytes()
+        commits = the_first(monkeypatch, lambda _, real: real())
+        try:
+            with held_in_lmdb(db, lambda: commits.behind.is_set() or refused.is_set()):
+                resource.setrlimit(resource.RLIMIT_FSIZE, (size + (11 << 20), hard))
+                writings = [Writing(db, "door", 1, heavy)]
+                assert commits.begun.wait(30)
+                writings.append(Writing(db, "door", 2, heavy))
+                acks = [writing.wait() for writing in writings]
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert acks[0] is not None
+        assert isinstance(writings[1].error, ResourceExhausted)
+        assert writings[1].error.reason == "DISK_FULL"
+        assert door.write(heavy(2)).revision == acks[0].revision + 1
+
+
+def waits(db: EmbeddedDatabase, commits: Commits, is_over: Callable[[], bool]) -> None:
+    """Until who came behind the first has been written, and waits for that one to be done with."""
+    with db._users.use("alice") as memory:
+        changed = memory._writer._changed
+    while not ((commits.done and changed._waiters) or is_over()):  # type: ignore[attr-defined]
+        threading.Event().wait(0.001)
+
+
+def test_an_interrupt_of_who_is_followed(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(db, 1)
+    door = db.user("alice").stream("door", space="cam")
+    tried = 0
+    for times in range(1, 2000):
+        door.write(clip(1, epoch=times))  # from which it is known what the store has
+        interrupt = at_its_call(times)
+
+        def first(commits: Commits, run: Run, interrupt: Interrupt = interrupt) -> bool:
+            is_done = run()
+            waits(db, commits, lambda: interrupt.came)
+            return is_done
+
+        with monkeypatch.context() as patched:
+            commits = the_first(patched, first)
+            writings: list[Writing] = []
+
+            def come_behind(
+                commits: Commits = commits,
+                interrupt: Interrupt = interrupt,
+                writings: list[Writing] = writings,
+                stream: str = f"camera-{times}",
+            ) -> None:
+                while not (commits.begun.wait(0.001) or interrupt.came):
+                    pass
+                writings.append(Writing(db, stream, 0))
+
+            thread = threading.Thread(target=come_behind, daemon=True)
+            with held_in_lmdb(db, behind_or(interrupt, commits)):
+                thread.start()
+                with interrupt.within():
+                    door.write(clip(0, epoch=times))
+            thread.join(30)
+            writings[0].wait()
+        if not interrupt.came:
+            break
+        tried += 1
+        goes_on(db)
+        for stream, epoch in ((door, times), (db.user("alice").stream(f"camera-{times}"), 0)):
+            stream.write(clip(0, epoch=epoch))
+            assert stream.write(clip(0, epoch=epoch)).duplicate
+    assert tried > 30
+    assert db.verify().ok
+
+
+def in_follow(code: CodeType) -> bool:
+    """Whether it is `Commits.follow`, or what it tells that it has ended by."""
+    caller = sys._getframe(2).f_back
+    return code.co_qualname == "Commits.follow" or (
+        code.co_filename == threading.__file__
+        and caller is not None
+        and caller.f_code.co_qualname == "Commits.follow"
+    )
+
+
+def test_who_is_interrupted_as_it_follows_is_not_waited_for(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the one before, which is not written as it was decided, and must know that this one is not either."""
+    filled(db, 1)
+    door = db.user("alice").stream("door", space="cam")
+    tried = 0
+    for times in range(1, 100):
+        door.write(clip(1, epoch=times))  # from which it is known what the store has
+        interrupt = InterruptAsItReturns(in_follow, times)
+        is_behind = threading.Event()
+
+        def first(
+            _: Commits,
+            __: Run,
+            interrupt: Interrupt = interrupt,
+            is_behind: threading.Event = is_behind,
+        ) -> bool:
+            while not (is_behind.wait(0.001) or interrupt.came):
+                pass
+            return False
+
+        def behind(_: Environment, *__: Any, is_behind: threading.Event = is_behind) -> bool:
+            is_behind.set()
+            return False
+
+        with monkeypatch.context() as patched:
+            commits = the_first(patched, first)
+            patched.setattr(Environment, "write_behind", behind)
+            writing = Writing(db, f"camera-{times}", 0)
+            assert commits.begun.wait(30)
+            with suppress(KeyboardInterrupt), interrupt.within():
+                door.write(clip(0, epoch=times))
+            assert writing.wait(), writing.error
+        if not interrupt.came:
+            break
+        tried += 1
+        goes_on(db)
+    assert tried > 3
+    assert db.verify().ok
