@@ -128,7 +128,7 @@ def test_a_user_whose_store_there_is_no_memory_to_look_through_is_opened_later(
         db.user("alice").stream("door", space="cam").write(clip(0))
     with EmbeddedDatabase(folder / "data", config=CONFIG) as db:
         with monkeypatch.context() as patched:
-            patched.setattr("memdb.store.environment.check_structure", no_memory)
+            patched.setattr("memdb.store.file_mark.check_structure", no_memory)
             with pytest.raises(Unavailable) as error:
                 db.user("alice").clips()
             assert (error.value.reason, error.value.field) == ("OPEN_FAILED", "alice")
