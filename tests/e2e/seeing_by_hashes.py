@@ -7,5 +7,5 @@ from tests.unit.perception.fakes import HashEncoder
 
 
 def main() -> int:
-    cli.networks = lambda *_, **__: (HashEncoder(), None)
+    vars(cli)["networks"] = lambda *_, **__: (HashEncoder(), None)
     return cli.main()

@@ -52,7 +52,7 @@ class Process:
         """Signal it and wait; the exit status and its log lines."""
         self.process.send_signal(number)
         _, errors = self.process.communicate(timeout=WAIT_S)
-        return self.process.returncode, [json.loads(line) for line in errors.splitlines()]
+        return self.process.wait(), [json.loads(line) for line in errors.splitlines()]
 
 
 def command(*arguments: str | Path) -> list[str]:
