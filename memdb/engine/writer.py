@@ -16,10 +16,6 @@ the next group is on its way to the disk: nothing computes while the disk has no
 
 A group that has no room (on the disk, or in the user's quota) is taken apart: each caller's operations are tried
 alone, so that who writes a little is not refused with who writes much.
-
-A group ends at `BATCH_OPERATIONS_MAX`, at `BATCH_BYTES_MAX`, before an operation on a subject
-that the group already changes, so that every version of a thing has a revision of its own, and
-between what makes room and what takes it.
 """
 
 from __future__ import annotations
@@ -27,160 +23,23 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from queue import SimpleQueue
-from types import TracebackType
-from typing import Final, Self
+from contextlib import contextmanager
+from typing import Final
 
 from memdb.engine.applied import Outcome
 from memdb.engine.commits import Commits, Group
 from memdb.engine.passage import Passage
+from memdb.engine.submission import Submission
+from memdb.engine.taken import Taken
+from memdb.engine.turn import Turn
 from memdb.errors import MemdbError, ResourceExhausted, Unavailable
-from memdb.types.limits import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX
-from memdb.types.operation import Operation, makes_room, payload_bytes, subject
+from memdb.types.operation import Operation, payload_bytes
 
 QUEUE_BYTES_MAX: Final = 256 << 20
 """Payload bytes waiting for one user's commits; beyond it a write is refused with ``OVERLOADED``.
 """
-
-
-SHARE_OPERATIONS_MAX: Final = 64
-"""Operations that one caller puts into a group while others wait."""
-
 _NO_ROOM: Final = ("DISK_FULL", "QUOTA")
 """What refuses a group and may let a part of it pass."""
-
-
-class _Submission:
-    """One caller's operations."""
-
-    __slots__ = (
-        *("abandoned", "error", "next", "operations", "outcomes", "passages", "size", "sizes"),
-        "woken",
-    )
-
-    def __init__(self, operations: list[Operation], passages: Sequence[Passage]) -> None:
-        self.operations = operations
-        self.passages = passages
-        self.next = 0
-        """Operations that a group has taken."""
-        self.outcomes: list[Outcome] = []
-        self.error: Exception | None = None
-        self.abandoned = False
-        """Whether its caller was interrupted while it waited."""
-        self.sizes = [payload_bytes(operation) for operation in operations]
-        self.size = sum(self.sizes)
-        self.woken: SimpleQueue[None] = SimpleQueue()
-        """Has something when there is something new for its caller: an event of C's, in a third of its time."""
-
-    @property
-    def taken(self) -> bool:
-        """Whether groups have all of its operations."""
-        return self.next == len(self.operations)
-
-    @property
-    def done(self) -> bool:
-        return self.error is not None or len(self.outcomes) == len(self.operations)
-
-    def refusal(self) -> Exception | None:
-        """What refused something that it is behind, or what another group had of it."""
-        if self.error is not None:
-            return self.error
-        refusals = (passage.refusal() for passage in self.passages)
-        return next((error for error in refusals if error is not None), None)
-
-
-class _Taken:
-    """What a group has taken of the submissions, and what decides whether it takes more.
-
-    Kept, not counted anew: a group that waits for the disk is looked at whenever somebody comes.
-    """
-
-    __slots__ = ("entries", "has_ended", "is_counted", "making_room", "size", "subjects")
-
-    def __init__(self) -> None:
-        self.entries: list[tuple[_Submission, Operation]] = []
-        self.subjects: set[tuple[object, ...]] = set()
-        self.size = 0
-        """Payload bytes."""
-        self.making_room: bool | None = None
-        """Whether its operations make room; None while it has none."""
-        self.is_counted = False
-        """Whether it is among the groups that are on their way."""
-        self.has_ended = False
-        """Whether who waits until there is none has been told that it is not."""
-
-    def take(self, submission: _Submission) -> bool:
-        """The next operation of a submission; whether it fits."""
-        operation = submission.operations[submission.next]
-        size = submission.sizes[submission.next]
-        if self.entries and (
-            len(self.entries) >= BATCH_OPERATIONS_MAX or self.size + size > BATCH_BYTES_MAX
-        ):
-            return False
-        what = subject(operation)
-        if what is not None and what in self.subjects:
-            return False
-        making_room = makes_room(operation)
-        if self.making_room is not making_room:
-            if self.making_room is not None:
-                # A write beside it would take from it the room that it may have beyond the quota.
-                return False
-            self.making_room = making_room
-        if what is not None:
-            self.subjects.add(what)
-        self.size += size
-        self.entries.append((submission, operation))
-        submission.next += 1
-        return True
-
-    def submissions(self) -> list[_Submission]:
-        """Those of which it has something, in their order."""
-        return list(dict.fromkeys(submission for submission, _ in self.entries))
-
-    def split(self, submission: _Submission) -> _Taken:
-        """What it has of a submission, and no more."""
-        part = _Taken()
-        part.entries = [entry for entry in self.entries if entry[0] is submission]
-        self.entries = [entry for entry in self.entries if entry[0] is not submission]
-        return part
-
-
-class _Turn:
-    """A lock that may be given away before the end of its block."""
-
-    __slots__ = ("_given", "_held", "_lock")
-
-    def __init__(self, lock: threading.RLock, given: threading.Event) -> None:
-        """lock: one that knows whose it is; given: set when it is released."""
-        self._lock = lock
-        self._given = given
-        self._held = False
-
-    def __enter__(self) -> Self:
-        try:
-            self._lock.acquire()
-            self._held = True
-        except BaseException:
-            with suppress(RuntimeError):  # where it was interrupted before
-                self._lock.release()
-            raise
-        return self
-
-    def give(self) -> None:
-        """Release it now."""
-        if self._held:
-            self._held = False
-            self._lock.release()
-            self._given.set()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.give()
 
 
 class Writer:
@@ -196,9 +55,9 @@ class Writer:
         self._lock = threading.Lock()
         """For all that follows."""
         self._changed = threading.Condition(self._lock)
-        self._queue: deque[_Submission] = deque()
+        self._queue: deque[Submission] = deque()
         self._queued_bytes = 0
-        self._leader: _Submission | None = None
+        self._leader: Submission | None = None
         """The submission whose caller takes the next group."""
         self._groups = 0
         """Groups that are on their way."""
@@ -228,7 +87,7 @@ class Writer:
         """
         if not operations:
             return []
-        submission = _Submission(operations, passages)
+        submission = Submission(operations, passages)
         refusal = submission.refusal()
         if refusal is not None:
             for passage in passages:
@@ -284,7 +143,7 @@ class Writer:
         self._held -= 1
         self._changed.notify_all()
 
-    def _enqueue(self, submission: _Submission) -> None:
+    def _enqueue(self, submission: Submission) -> None:
         with self._lock:
             if self._closed:
                 raise Unavailable("the database is closed", reason="CLOSED")
@@ -303,7 +162,7 @@ class Writer:
             elif self._next is not None:
                 self._changed.notify_all()  # it may join the group that waits
 
-    def _hand_over(self, submission: _Submission) -> None:
+    def _hand_over(self, submission: Submission) -> None:
         """Make the next caller the leader, if it is ``submission``'s that leads (under the lock)."""
         if self._leader is not submission:
             return
@@ -314,7 +173,7 @@ class Writer:
         else:
             self._changed.notify_all()
 
-    def _abandon(self, submission: _Submission) -> None:
+    def _abandon(self, submission: Submission) -> None:
         """Forget a caller that was interrupted; what a group has taken of it may be committed."""
         with self._lock:
             submission.abandoned = True
@@ -323,13 +182,13 @@ class Writer:
                 self._remove(submission)
             self._hand_over(submission)
 
-    def _remove(self, submission: _Submission) -> None:
+    def _remove(self, submission: Submission) -> None:
         self._queued_bytes -= submission.size
         self._queue.remove(submission)
 
-    def _commit_group(self, leader: _Submission) -> None:
+    def _commit_group(self, leader: Submission) -> None:
         """Take the next group through the steps; leadership is handed over on the way."""
-        group = _Taken()
+        group = Taken()
         try:
             try:
                 with self._lock:
@@ -348,7 +207,7 @@ class Writer:
             if not group.has_ended:  # its end was interrupted, and who closes the user waits for it
                 self._end(group)
 
-    def _end(self, group: _Taken) -> None:
+    def _end(self, group: Taken) -> None:
         """It is not on its way any more."""
         with self._lock:
             self._groups -= group.is_counted
@@ -357,10 +216,10 @@ class Writer:
                 self._changed.notify_all()
             group.has_ended = True
 
-    def _take_through(self, leader: _Submission, group: _Taken) -> None:
+    def _take_through(self, leader: Submission, group: Taken) -> None:
         with self._turn:
             with self._lock:
-                more, size = self._take(group)
+                more, size = group.take_from(self._queue)
             prepared = self._commits.prepare(more, size)
         # Whoever is interrupted on the way (Ctrl-C) leaves no group behind that others wait for.
         there, settled = threading.Event(), threading.Event()
@@ -372,7 +231,7 @@ class Writer:
                     self._take_apart(group)
                     return
                 try:
-                    with _Turn(self._turn, there) as turn:
+                    with Turn(self._turn, there) as turn:
                         self._commits.commit(prepared, turn.give)
                 except ResourceExhausted as error:
                     if error.reason not in _NO_ROOM or len(group.submissions()) < 2:
@@ -407,7 +266,7 @@ class Writer:
             self._changed.notify_all()
             return self._next
 
-    def _refuse(self, group: _Taken, error: BaseException) -> None:
+    def _refuse(self, group: Taken, error: BaseException) -> None:
         """Nothing that is behind what a group has is to be written, the rest of it neither."""
         if not isinstance(error, Exception):
             # Of whoever led it, who raises it: nobody has interrupted the others.
@@ -420,7 +279,7 @@ class Writer:
                 passage.error = error.again() if isinstance(error, MemdbError) else error
         self._was_refused = True
 
-    def _take_apart(self, group: _Taken) -> None:
+    def _take_apart(self, group: Taken) -> None:
         """Commit what a group has of each submission alone, one after the other and before any later group: who
         waits for the disk goes on waiting.  What is behind something that was refused is refused with it.
         """
@@ -448,8 +307,8 @@ class Writer:
 
     def _wait_for_disk(
         self,
-        leader: _Submission,
-        group: _Taken,
+        leader: Submission,
+        group: Taken,
         prepared: Group,
         there: threading.Event,
     ) -> None:
@@ -459,7 +318,7 @@ class Writer:
                 more: list[Operation] = []
                 while self._disk is not None and not more:
                     self._next = there
-                    more, size = self._take(group)
+                    more, size = group.take_from(self._queue)
                     if not more:
                         self._changed.wait()
                 if not more:
@@ -471,25 +330,9 @@ class Writer:
             with self._turn:
                 self._commits.extend(prepared, more, size)
 
-    def _take(self, group: _Taken) -> tuple[list[Operation], int]:
-        """Move what fits from the queue to ``group`` (under the lock); the operations that were
-        moved, and their payload bytes.
-        """
-        before, size = len(group.entries), group.size
-        share = BATCH_OPERATIONS_MAX if len(self._queue) == 1 else SHARE_OPERATIONS_MAX
-        for submission in self._queue:
-            last = min(len(submission.operations), submission.next + share)
-            while submission.next < last and not submission.abandoned:
-                if not group.take(submission):
-                    break
-            else:
-                continue
-            break  # all that come later come behind it
-        return [operation for _, operation in group.entries[before:]], group.size - size
-
     def _settle(
         self,
-        group: _Taken,
+        group: Taken,
         outcomes: list[Outcome] | None,
         error: BaseException | None,
     ) -> None:

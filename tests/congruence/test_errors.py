@@ -12,9 +12,11 @@ from tests.congruence.refused.clips import CLIPS
 from tests.congruence.refused.facts import FACTS
 from tests.congruence.refused.grounding import QUESTIONS
 from tests.congruence.refused.moments import MOMENTS
+from tests.congruence.refused.recall import RECALLS
 from tests.congruence.refused.short_memory import SHORT_MEMORY
 from tests.congruence.refused.streams import STREAMS
 from tests.congruence.refused.users import USERS
+from tests.congruence.refused.values import VALUES
 
 pytestmark = pytest.mark.congruence
 
@@ -26,6 +28,8 @@ TABLES = {
     "grounding": QUESTIONS,
     "moments": MOMENTS,
     "facts": FACTS,
+    "recall": RECALLS,
+    "values": VALUES,
 }
 
 

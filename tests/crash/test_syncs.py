@@ -94,7 +94,7 @@ def test_the_environment_is_opened_with_sync(tmp_path: Path) -> None:
         db.create_space("s", dim=4)
         db.user("u").stream("door", space="s").write(clip(0))
         with db.user("u").memory() as memory:
-            flags = memory.environment._env.flags()
+            flags = memory.environment._mapped.env.flags()
     assert flags["sync"] is True
     assert flags["writemap"] is False
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 import memdb.store.environment
+import memdb.store.writes
 from memdb import NotFound, ResourceExhausted, Retention, Unavailable
 from memdb.clock import ManualClock
 from memdb.engine.database import EmbeddedDatabase
@@ -150,7 +151,8 @@ def test_an_erasure_that_was_refused_half_way_is_ended_by_the_next(
     with opened(folder, clock) as db:
         with monkeypatch.context() as refusing:
             if refused == "name":
-                refusing.setattr(memdb.store.environment, "check_disk", no_room)
+                for module in (memdb.store.environment, memdb.store.writes):
+                    refusing.setattr(module, "check_disk", no_room)
             else:
                 refusing.setattr("memdb.store.directory.shutil.rmtree", broken)
             with pytest.raises((ResourceExhausted, Unavailable)):

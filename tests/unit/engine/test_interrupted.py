@@ -19,10 +19,12 @@ from memdb import Unavailable
 from memdb.engine.commits import Group
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.memory import UserMemory
+from memdb.engine.taken import Taken
 from memdb.engine.writer import Writer
 from memdb.store import writeback
 from memdb.store.environment import Environment
 from memdb.store.gate import Gate
+from memdb.store.mapped import MappedFile
 from memdb.store.structure import mark_clean
 from memdb.types.operation import PutValue
 from tests.both_edges import NEEDS_NATIVE
@@ -32,8 +34,8 @@ from tests.unit.engine.door import filled, seqs
 PACKAGE = str(Path(memdb.__file__).parent)
 IN_ORDER = frozenset(
     (
-        *("__exit__", "_abandon", "_call_ended", "_drop_if_unused", "_end_read", "_let_go"),
-        *("_settle", "abort", "disown", "give", "leave", "leave_owning"),
+        *("__exit__", "_abandon", "_call_ended", "_drop_if_unused", "_let_go", "_settle"),
+        *("abort", "disown", "end_read", "give", "leave", "leave_owning"),
     )
 )
 """What puts things in order at the end of a block: nothing protects that from an interrupt of its own."""
@@ -103,8 +105,8 @@ def goes_on(db: EmbeddedDatabase) -> None:
 @pytest.mark.parametrize(
     ("function", "times"),
     [
-        *((Writer._hand_over, 1), (Writer._take, 1), (Environment.write, 1)),
-        *((Environment._grow_ahead, 1), (Gate.enter, 1), (Writer._give_disk, 1)),
+        *((Writer._hand_over, 1), (Taken.take_from, 1), (Environment.write, 1)),
+        *((MappedFile.grow_ahead, 1), (Gate.enter, 1), (Writer._give_disk, 1)),
         (Writer._end, 1),
     ],
 )
@@ -381,7 +383,7 @@ def test_a_commit_of_the_edge_at_each_bytecode(db: EmbeddedDatabase) -> None:
     """What its one call has committed is found out by who commits next."""
     filled(db, 3)
     door = db.user("alice").stream("door", space="cam")
-    names = {"NativeCommit.run", "Environment.write_ready.<locals>.once"}
+    names = {"NativeCommit.run", "Writes.write_ready.<locals>.once"}
     passed: set[str] = set()
 
     def committing(code: CodeType) -> bool:

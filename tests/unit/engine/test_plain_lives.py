@@ -20,7 +20,7 @@ from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.user import EmbeddedUser
 from memdb.failpoints import FailpointError
-from memdb.store.environment import Environment
+from memdb.store.mapped import MappedFile
 from memdb.store.schema import USER_TABLES
 from memdb.types.operation import PutValue
 from tests.unit.engine.conftest import DIM, SECOND_NS, clip, vector
@@ -181,7 +181,7 @@ def test_a_life_of_plain_groups_is_one_of_single_clips(
 ) -> None:
     if seed % 2:
         # The map is found to be too small in the middle of a transaction, which is run again.
-        monkeypatch.setattr(Environment, "_grow_ahead", lambda *_: None)
+        monkeypatch.setattr(MappedFile, "grow_ahead", lambda *_: None)
     # Ids are of a user's own key, and the log has some of them.
     monkeypatch.setattr("memdb.engine.opening.secrets", SimpleNamespace(token_bytes=bytes))
     told, left = lived(folder / "together", config, seed)

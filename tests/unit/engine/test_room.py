@@ -144,4 +144,4 @@ def test_what_was_lent_to_make_room_is_given_back_where_it_was_not_enough(
         with db.user("alice").memory() as memory:
             with pytest.raises(ResourceExhausted):
                 memory.environment.write(too_much, gives_up=True)
-            assert memory.environment._env.info()["map_size"] == 1 << 20
+            assert memory.environment._mapped.env.info()["map_size"] == 1 << 20

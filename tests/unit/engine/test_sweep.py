@@ -71,7 +71,7 @@ def test_a_user_that_cannot_be_written_does_not_stop_the_sweep(
         door.write_many([clip(seq) for seq in range(5)])
         door.set_retention(Retention(max_clips=2))
     with db.user("alice").memory() as memory:
-        memory.environment._failed = "an I/O error, as the disk would give"
+        memory.environment._writes.failed = "an I/O error, as the disk would give"
     report = db.sweep()
     assert (report.clips, report.unswept, report.unswept_reasons) == (6, 1, ("READ_ONLY",))
     assert [len(db.user(name).clips()) for name in ("alice", "bob", "carol")] == [5, 2, 2]

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from memdb import Keyframe, MemdbError, ResourceExhausted, failpoints
-from memdb.engine import writer
+from memdb.engine import taken
 from memdb.engine.commits import Group
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.passage import Passage
@@ -45,7 +45,7 @@ def in_threads(count: int, work: Callable[[int], None]) -> None:
 def test_many_streams_share_commits_and_each_keeps_its_order(
     db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "SHARE_OPERATIONS_MAX", 3)  # groups end inside of a call's batch
+    monkeypatch.setattr(taken, "SHARE_OPERATIONS_MAX", 3)  # groups end inside of a call's batch
     user = db.user("alice")
 
     def camera(number: int) -> None:

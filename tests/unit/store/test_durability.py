@@ -19,7 +19,7 @@ from memdb.store.schema import CATALOG_TABLES
 def test_the_flags_of_the_open_environment(tmp_path: Path, durability: str, metasync: bool) -> None:
     config = EngineConfig(durability=durability, map_bytes_initial=1 << 20)
     environment = create_environment(tmp_path / "e", CATALOG_TABLES, config, lambda txn: None)
-    flags = environment._env.flags()
+    flags = environment._mapped.env.flags()
     environment.close()
     assert flags["metasync"] is metasync
     # Whatever the level: data pages are synced before a commit returns, and never written in place.
@@ -44,7 +44,7 @@ def test_an_embedded_program_names_its_level(tmp_path: Path) -> None:
         for opened, metasync in ((db, True), (fast, False)):
             opened.user("alice").put("n", 1)
             with opened._users.use("alice") as memory:
-                assert memory.environment._env.flags()["metasync"] is metasync
+                assert memory.environment._mapped.env.flags()["metasync"] is metasync
     with pytest.raises(InvalidArgument) as caught:
         memdb.open(tmp_path / "c", durability="sometimes")
     assert caught.value.reason == "BAD_CONFIG"

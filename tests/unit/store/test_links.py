@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 import memdb.failpoints
-import memdb.store.environment
+import memdb.store.file_mark
 import memdb.store.files
 from memdb import FailedPrecondition, ResourceExhausted, Unavailable
 from memdb.engine.database import EmbeddedDatabase
@@ -171,7 +171,7 @@ def test_nothing_is_committed_to_a_compacted_file_behind_a_link_before_its_name_
         steps.append(f"named {path.name}")
 
     with opened(data) as db:
-        monkeypatch.setattr(memdb.store.environment, "sync_directory", synced)
+        monkeypatch.setattr(memdb.store.file_mark, "sync_directory", synced)
         monkeypatch.setattr(memdb.failpoints, "hit", steps.append)
         db.user("alice").put("n", 2)
         named = steps[: steps.index("commit.after")]

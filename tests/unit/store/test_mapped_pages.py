@@ -15,7 +15,7 @@ import memdb
 from memdb import Clip
 from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
-from memdb.store import environment as environments
+from memdb.store import mapped
 from memdb.store.gate import Gate
 from memdb.store.schema import DATA_FILE
 
@@ -67,7 +67,7 @@ def test_what_many_reads_brought_in_is_let_go(
     user = db.user("alice")
     with user.memory() as memory:
         file = memory.environment.path / DATA_FILE
-    monkeypatch.setattr(environments, "MAPPED_BYTES_MAX", 16 << 20)
+    monkeypatch.setattr(mapped, "MAPPED_BYTES_MAX", 16 << 20)
     most = 0
     for clip in user.clips(limit=CLIPS):
         (tokens,) = user.short_memory([clip.id])
@@ -84,11 +84,9 @@ def test_a_file_that_is_smaller_than_what_may_stay_is_not_mapped_anew(
     with user.memory() as memory:
         size = memory.environment.data_bytes()
     calls: list[int] = []
-    monkeypatch.setattr(
-        environments.Environment, "_map_anew", lambda _, map_size: calls.append(map_size)
-    )
+    monkeypatch.setattr(mapped.MappedFile, "_map_anew", lambda _, map_size: calls.append(map_size))
     for is_small in (True, False):
-        monkeypatch.setattr(environments, "MAPPED_BYTES_MAX", size + (1 if is_small else 0))
+        monkeypatch.setattr(mapped, "MAPPED_BYTES_MAX", size + (1 if is_small else 0))
         for _ in range(2):
             for clip in user.clips(limit=CLIPS):
                 user.short_memory([clip.id])
@@ -100,17 +98,17 @@ def test_what_a_read_takes_is_counted_by_its_bytes(db: EmbeddedDatabase) -> None
     ids = [clip.id for clip in user.clips(limit=2)]
     with user.memory() as memory:
         environment = memory.environment
-        before = environment._touched
+        before = environment._mapped._touched
         user.short_memory(ids[:1])
-        one = environment._touched - before
+        one = environment._mapped._touched - before
         user.get("nothing")
-        assert environment._touched - before - one < one // 2
+        assert environment._mapped._touched - before - one < one // 2
         # The tensor, its record, and what lies around each.
         assert TOKENS.nbytes < one <= TOKENS.nbytes + (256 << 10)
 
 
 def test_reads_go_on_beside_it(db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environments, "MAPPED_BYTES_MAX", 400_000)
+    monkeypatch.setattr(mapped, "MAPPED_BYTES_MAX", 400_000)
     user = db.user("alice")
     ids = [clip.id for clip in user.clips(limit=CLIPS)]
     failures: list[BaseException] = []
@@ -144,7 +142,7 @@ def test_reads_go_on_beside_it(db: EmbeddedDatabase, monkeypatch: pytest.MonkeyP
 def test_an_answer_stands_though_the_file_cannot_be_mapped_anew(
     db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(environments, "MAPPED_BYTES_MAX", 1)
+    monkeypatch.setattr(mapped, "MAPPED_BYTES_MAX", 1)
     user = db.user("alice")
     user.put("k", 1)
 
@@ -152,7 +150,7 @@ def test_an_answer_stands_though_the_file_cannot_be_mapped_anew(
         raise memdb.Unavailable("no room", reason="OPEN_FAILED")
 
     with monkeypatch.context() as patched:
-        patched.setattr(environments.Environment, "_map_anew", refuse)
+        patched.setattr(mapped.MappedFile, "_map_anew", refuse)
         assert user.get("k") == 1
     assert user.get("k") == 1
 

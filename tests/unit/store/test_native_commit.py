@@ -16,8 +16,7 @@ import pytest
 from memdb import failpoints, native
 from memdb.config import EngineConfig
 from memdb.errors import Internal, MemdbError, ResourceExhausted, Unavailable
-from memdb.store import environment as environments
-from memdb.store import native_commit, schema
+from memdb.store import native_commit, schema, writes
 from memdb.store.creation import create_environment
 from memdb.store.environment import Environment
 from memdb.store.keyring import KeyRing
@@ -45,7 +44,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
 
     def made(is_native: bool) -> Environment:
         who = native_commit.native_commit if is_native else nobody
-        monkeypatch.setattr(environments, "native_commit", who)
+        monkeypatch.setattr(writes, "native_commit", who)
         folder = tmp_path / ("native" if is_native else "python")
 
         def fill(txn: Transaction) -> None:

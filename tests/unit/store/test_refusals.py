@@ -20,9 +20,11 @@ import memdb.store.appearing
 import memdb.store.compact
 import memdb.store.creation
 import memdb.store.environment
+import memdb.store.file_mark
 import memdb.store.files
 import memdb.store.keyring
 import memdb.store.structure
+import memdb.store.writes
 from memdb import FailedPrecondition, MemdbError, ResourceExhausted, Unavailable
 from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
@@ -107,7 +109,7 @@ def test_after_a_failed_write_more_are_refused_even_if_what_is_free_is_unknown(
             monkeypatch.setattr(os, "statvfs", once(os.statvfs, errno.EIO, lambda path: True))
             raise lmdb.DiskError("mdb_txn_commit: Input/output error")
 
-        monkeypatch.setattr(memdb.store.environment.Environment, "_write_once", failing)
+        monkeypatch.setattr(memdb.store.writes.Writes, "_write_once", failing)
         for _ in range(2):
             with pytest.raises(Unavailable) as refused:
                 user.put("k", 2)
@@ -131,7 +133,7 @@ def test_a_disk_that_broke_while_it_was_full_takes_no_more_writes(
             monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=1, f_frsize=1))
             raise lmdb.Error(f"mdb_txn_commit: {os.strerror(number)}")
 
-        monkeypatch.setattr(memdb.store.environment.Environment, "_write_once", failing)
+        monkeypatch.setattr(memdb.store.writes.Writes, "_write_once", failing)
         told: list[str] = []
         for _ in range(2):
             try:
@@ -151,14 +153,14 @@ def test_a_disk_that_broke_where_there_is_no_memory_to_say_so_takes_no_more_writ
 
         def failing(*_: object) -> None:
             monkeypatch.undo()
-            monkeypatch.setattr(memdb.store.environment, "told_full", no_memory)
+            monkeypatch.setattr(memdb.store.writes, "told_full", no_memory)
             raise lmdb.Error(f"mdb_txn_commit: {os.strerror(errno.EIO)}")
 
         def no_memory(_: object) -> bool:
             monkeypatch.undo()
             raise MemoryError
 
-        monkeypatch.setattr(memdb.store.environment.Environment, "_write_once", failing)
+        monkeypatch.setattr(memdb.store.writes.Writes, "_write_once", failing)
         with pytest.raises(MemoryError):
             user.put("k", 2)
         with pytest.raises(Unavailable) as refused:
@@ -177,7 +179,7 @@ def test_a_commit_that_met_a_full_disk_is_refused_alone_where_there_is_room_by_t
             monkeypatch.undo()
             raise lmdb.Error(f"mdb_txn_commit: {os.strerror(errno.ENOSPC)}")
 
-        monkeypatch.setattr(memdb.store.environment.Environment, "_write_once", failing)
+        monkeypatch.setattr(memdb.store.writes.Writes, "_write_once", failing)
         with pytest.raises(ResourceExhausted) as refused:
             user.put("k", 2)
         assert refused.value.reason == "DISK_FULL"
@@ -254,7 +256,7 @@ def test_a_map_that_cannot_be_made_anew_is_opened_anew(
         user.put("k", 1)
         with user.memory() as memory:
             environment = memory.environment
-        real = environment._env
+        real = environment._mapped.env
 
         class Failing:
             """LMDB's environment, once it could not map its file."""
@@ -265,12 +267,12 @@ def test_a_map_that_cannot_be_made_anew_is_opened_anew(
             def set_mapsize(self, size: int) -> None:
                 raise lmdb.MemoryError("mdb_env_set_mapsize: Cannot allocate memory")
 
-        environment._env = Failing()  # type: ignore[assignment]
+        environment._mapped.env = Failing()  # type: ignore[assignment]
         environment.release_pages()
         assert user.get("k") == 1
         # Nor can it be opened: then it is when the user is used next.
-        real = environment._env
-        environment._env = Failing()  # type: ignore[assignment]
+        real = environment._mapped.env
+        environment._mapped.env = Failing()  # type: ignore[assignment]
         with monkeypatch.context() as patched:
             patched.setattr(lmdb, "open", once(lmdb.open, errno.ENOMEM, lambda *_: True))
             with pytest.raises(Unavailable):
@@ -394,7 +396,7 @@ def test_nothing_is_committed_to_a_compacted_file_before_its_name_is_durable(
             real(path)
             steps.append(f"named {path.name}")
 
-        monkeypatch.setattr(memdb.store.environment, "sync_directory", synced)
+        monkeypatch.setattr(memdb.store.file_mark, "sync_directory", synced)
         monkeypatch.setattr(memdb.failpoints, "hit", steps.append)
         if whose == "user":
             user.put("k", 1)

@@ -16,7 +16,7 @@ from memdb.types.standing import (
     checked_standing,
 )
 from memdb.wire import standing
-from tests.unit.wire.test_roundtrip import over_the_wire, same
+from tests.unit.wire.values import over_the_wire, same
 
 FEATURE = as_vector(np.array([1, 2, 3], np.float32), "x")
 HALF = as_vector(np.array([1, 2, 3], np.float16), "x")

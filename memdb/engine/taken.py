@@ -1,0 +1,90 @@
+"""What a group of commits has taken of those that wait, and where it ends.
+
+A group ends at `BATCH_OPERATIONS_MAX`, at `BATCH_BYTES_MAX`, before an operation on a subject
+that the group already changes, so that every version of a thing has a revision of its own, and
+between what makes room and what takes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from memdb.engine.submission import Submission
+from memdb.types.limits import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX
+from memdb.types.operation import Operation, makes_room, subject
+
+SHARE_OPERATIONS_MAX: Final = 64
+"""Operations that one caller puts into a group while others wait."""
+
+
+class Taken:
+    """What a group has taken of the submissions, and what decides whether it takes more.
+
+    Kept, not counted anew: a group that waits for the disk is looked at whenever somebody comes.
+    """
+
+    __slots__ = ("entries", "has_ended", "is_counted", "making_room", "size", "subjects")
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[Submission, Operation]] = []
+        self.subjects: set[tuple[object, ...]] = set()
+        self.size = 0
+        """Payload bytes."""
+        self.making_room: bool | None = None
+        """Whether its operations make room; None while it has none."""
+        self.is_counted = False
+        """Whether it is among the groups that are on their way."""
+        self.has_ended = False
+        """Whether who waits until there is none has been told that it is not."""
+
+    def take(self, submission: Submission) -> bool:
+        """The next operation of a submission; whether it fits."""
+        operation = submission.operations[submission.next]
+        size = submission.sizes[submission.next]
+        if self.entries and (
+            len(self.entries) >= BATCH_OPERATIONS_MAX or self.size + size > BATCH_BYTES_MAX
+        ):
+            return False
+        what = subject(operation)
+        if what is not None and what in self.subjects:
+            return False
+        making_room = makes_room(operation)
+        if self.making_room is not making_room:
+            if self.making_room is not None:
+                # A write beside it would take from it the room that it may have beyond the quota.
+                return False
+            self.making_room = making_room
+        if what is not None:
+            self.subjects.add(what)
+        self.size += size
+        self.entries.append((submission, operation))
+        submission.next += 1
+        return True
+
+    def take_from(self, queue: Sequence[Submission]) -> tuple[list[Operation], int]:
+        """Move what fits from a queue, which nobody changes meanwhile; the operations that were moved, and their
+        payload bytes.
+        """
+        before, size = len(self.entries), self.size
+        share = BATCH_OPERATIONS_MAX if len(queue) == 1 else SHARE_OPERATIONS_MAX
+        for submission in queue:
+            last = min(len(submission.operations), submission.next + share)
+            while submission.next < last and not submission.abandoned:
+                if not self.take(submission):
+                    break
+            else:
+                continue
+            break  # all that come later come behind it
+        return [operation for _, operation in self.entries[before:]], self.size - size
+
+    def submissions(self) -> list[Submission]:
+        """Those of which it has something, in their order."""
+        return list(dict.fromkeys(submission for submission, _ in self.entries))
+
+    def split(self, submission: Submission) -> Taken:
+        """What it has of a submission, and no more."""
+        part = Taken()
+        part.entries = [entry for entry in self.entries if entry[0] is submission]
+        self.entries = [entry for entry in self.entries if entry[0] is not submission]
+        return part

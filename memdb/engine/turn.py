@@ -1,0 +1,45 @@
+"""A turn that others wait for."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+
+class Turn:
+    """A lock that may be given away before the end of its block."""
+
+    __slots__ = ("_given", "_held", "_lock")
+
+    def __init__(self, lock: threading.RLock, given: threading.Event) -> None:
+        """lock: one that knows whose it is; given: set when it is released."""
+        self._lock = lock
+        self._given = given
+        self._held = False
+
+    def __enter__(self) -> Self:
+        try:
+            self._lock.acquire()
+            self._held = True
+        except BaseException:
+            with suppress(RuntimeError):  # where it was interrupted before
+                self._lock.release()
+            raise
+        return self
+
+    def give(self) -> None:
+        """Release it now."""
+        if self._held:
+            self._held = False
+            self._lock.release()
+            self._given.set()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.give()

@@ -1,0 +1,22 @@
+"""A bench for ingest streams."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from memdb.engine.database import EmbeddedDatabase
+from tests.unit.server.ingest.bench import DIM, Bench
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    with EmbeddedDatabase(tmp_path / "db") as database:
+        database.create_space("p", dim=DIM)
+        made = Bench(database)
+        yield made
+        made.gate.set()
+        await asyncio.to_thread(made.pools.shutdown)
