@@ -33,11 +33,12 @@ class ForkedCommand(Forked):
         stderr: IO[str] | int = subprocess.PIPE,
         folder: Path | None = None,
         environment: Mapping[str, str] | None = None,
+        encoding: str = "utf-8",
         nursery: socket.socket | None = None,
     ) -> None:
         """program: a module with a function ``main``.  stdout, stderr: as of `subprocess.Popen`.  folder: where it is.
-        environment: all of it; that of this process by default.  nursery: where it comes from, if not from
-        `tests.forked.command_nursery`."""
+        environment: all of it; that of this process by default.  encoding: of what it writes.  nursery: where it comes
+        from, if not from `tests.forked.command_nursery`."""
         given = list(map(str, arguments))
         asked = {
             "program": program,
@@ -48,11 +49,12 @@ class ForkedCommand(Forked):
         # As `memdb` has it, which is before it loads numpy.
         nursery = nursery or nursery_of("tests.forked.command_nursery", OPENBLAS_NUM_THREADS="1")
         with ExitStack() as closed:
-            self.stdout, out = _output(stdout, closed)
+            self.stdout, out = _output(stdout, encoding, closed)
             self.stderr, err = (
-                (None, out) if stderr == subprocess.STDOUT else _output(stderr, closed)
+                (None, out) if stderr == subprocess.STDOUT else _output(stderr, encoding, closed)
             )
             super().__init__([program, *given], nursery, asked, out, err)
+        self._encoding = encoding
         self._read: dict[IO[str], list[bytes]] = {
             pipe: [] for pipe in (self.stdout, self.stderr) if pipe is not None
         }
@@ -79,7 +81,7 @@ class ForkedCommand(Forked):
                         key.data.close()
         self.wait(max(0.0, until_s - time.monotonic()))
         told = [
-            "" if pipe is None else b"".join(self._read[pipe]).decode()
+            "" if pipe is None else b"".join(self._read[pipe]).decode(self._encoding)
             for pipe in (self.stdout, self.stderr)
         ]
         return told[0], told[1]
@@ -93,7 +95,7 @@ class ForkedCommand(Forked):
         self.send_signal(signal.SIGKILL)
 
 
-def _output(wanted: IO[str] | int, closed: ExitStack) -> tuple[IO[str] | None, int]:
+def _output(wanted: IO[str] | int, encoding: str, closed: ExitStack) -> tuple[IO[str] | None, int]:
     """Where we read what is written, if we do, and the descriptor that it is written to; what is ours alone of it is
     closed by ``closed``."""
     if wanted == subprocess.DEVNULL:
@@ -104,7 +106,7 @@ def _output(wanted: IO[str] | int, closed: ExitStack) -> tuple[IO[str] | None, i
         return None, wanted if isinstance(wanted, int) else wanted.fileno()
     ours, fd = os.pipe()
     closed.callback(os.close, fd)
-    return os.fdopen(ours, "r", encoding="utf-8"), fd
+    return os.fdopen(ours, "r", encoding=encoding), fd
 
 
 def run_command(
@@ -114,10 +116,16 @@ def run_command(
     stdout: IO[str] | int = subprocess.PIPE,
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
+    encoding: str = "utf-8",
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end; arguments as of `ForkedCommand`."""
     command = ForkedCommand(
-        program, *arguments, stdout=stdout, folder=folder, environment=environment
+        program,
+        *arguments,
+        stdout=stdout,
+        folder=folder,
+        environment=environment,
+        encoding=encoding,
     )
     try:
         told, errors = command.communicate(timeout_s)
