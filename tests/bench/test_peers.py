@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.peers import install, isolation
+from bench.peers import driver, install, isolation
 from bench.peers import turn as turns_of_engines
 from bench.peers.install import available
 from bench.peers.publish import BEGIN, END, replaced, section
 from bench.peers.ratios import ratios
 from bench.peers.registry import ALL, OURS, PEERS
-from bench.peers.rows import KINDS, STEP_S
+from bench.peers.rows import KINDS, STEP_S, Question
 from bench.peers.table import goals, table
 from bench.peers.turn import Turn, take_turn
 from bench.peers.work import Size, Work, prepare, recall
@@ -112,6 +112,31 @@ def test_exact_answers_keep_to_the_filter(tmp_path: Path) -> None:
         assert (question.begin % STEP_S, question.end % STEP_S) == (0, 0)
         scores = rows.vectors @ question.vector
         assert np.sort(scores)[-10:].tolist() == sorted(scores[big].tolist())
+
+
+class FindsOwners:
+    """An engine that finds nothing of a range of time."""
+
+    form = "server"
+    kinds = ("user", "user_time")
+
+    def start(self) -> None: ...
+
+    stop = disconnect = lambda *_: None
+    connect = lambda _: None  # noqa: E731
+
+    def ask(self, _: object, question: Question) -> list[int]:
+        return [1] if question.kind == "user" else []
+
+
+def test_who_finds_nothing_of_one_kind_after_a_restart_is_asked_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "_ANOTHER_S", 0.05)
+    size = Size(100, 0, 0.1, 0.1, 1, CLIENTS, 2, 1)
+    taken = driver.Driver("memdb_grpc", prepare(tmp_path / "work", 3, size), tmp_path)
+    taken._restart(FindsOwners())  # type: ignore[arg-type]  # as much of a peer as is asked for
+    assert list(taken.figures) == ["restart_user_s"]
 
 
 def test_recall_counts_what_was_to_be_found() -> None:
