@@ -19,6 +19,7 @@ from bench.__main__ import WORKLOADS
 from bench.gpu_case import Case
 from bench.report import Setup
 from memdb.index.gpu import Gpu
+from tests.forked.command import run_command
 from tests.unit.index.gpu_twin import Failing, Twin, flat_twin
 
 FIGURES = {
@@ -83,14 +84,10 @@ RATIOS = {
     ],
 )
 def test_a_quick_run_ends_with_one_json_object(workload: str, tmp_path: Path) -> None:
-    run = subprocess.run(
-        [
-            *(sys.executable, "-m", "bench", workload, "--quick", "--json", "--seed", "3"),
-            *("--directory", str(tmp_path)),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
+    run = run_command(
+        *("bench.__main__", workload, "--quick", "--json", "--seed", "3"),
+        *("--directory", tmp_path),
+        timeout_s=600,
     )
 
     assert run.returncode == 0, run.stderr
@@ -232,12 +229,4 @@ def few_are_placed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _ground_by(device: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [
-            *(sys.executable, "-m", "bench", "ground", "--json", "--quick"),
-            *("--device", device),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_command("bench.__main__", "ground", "--json", "--quick", "--device", device)

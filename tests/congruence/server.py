@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Coroutine
 from pathlib import Path
@@ -15,8 +13,10 @@ from typing import Any, Self, TypeVar
 from memdb.config import IndexConfig, ServerConfig
 from memdb.engine.database import EmbeddedDatabase
 from memdb.server.app import Server
+from tests.forked.command import ForkedCommand
 
 _T = TypeVar("_T")
+STDERR = 2
 
 
 class ServerThread:
@@ -64,18 +64,10 @@ class ServerProcess:
     """`memdb serve` on ``directory``, until it is killed."""
 
     def __init__(self, directory: Path, listen: str = "127.0.0.1:0") -> None:
-        command = [
-            sys.executable,
-            "-m",
-            "memdb.cli.main",
-            "serve",
-            "--data",
-            str(directory),
-            "--listen",
-            listen,
-        ]
         # Logs go to the test's own stderr, which pytest shows when the test fails.
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self._process = ForkedCommand(
+            "memdb.cli.main", "serve", "--data", directory, "--listen", listen, stderr=STDERR
+        )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         assert line, "the server did not start"

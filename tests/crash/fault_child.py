@@ -26,7 +26,8 @@ import numpy as np
 from memdb import Clip, MemdbError
 from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
-from tests.crash.forked import born, ended, load
+from tests.forked.births import born, ended
+from tests.forked.loading import load
 
 CONFIG = EngineConfig(map_bytes_initial=1 << 20, disk_free_bytes_min=1 << 20)
 DIM = 8

@@ -16,7 +16,8 @@ from typing import Any
 
 from memdb import failpoints
 from tests.crash.file_clock import FileClock
-from tests.crash.forked import born, ended, load
+from tests.forked.births import born, ended
+from tests.forked.loading import load
 
 LOADED = (
     *("memdb.cli.main", "memdb.cli.config", "memdb.cli.source", "memdb.engine.database"),

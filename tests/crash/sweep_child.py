@@ -23,8 +23,9 @@ from memdb import failpoints
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.restore import restore
 from memdb.store.rotation import rotate_master_key
-from tests.crash.forked import born, ended, load
 from tests.crash.power.workload import CONFIG, mark, work
+from tests.forked.births import born, ended
+from tests.forked.loading import load
 
 OLD_KEY, NEW_KEY = b"o" * 32, b"n" * 32
 NEVER = 1 << 60

@@ -7,10 +7,8 @@ it is (the suite sees to that) and fail on the copy; a harness that would not no
 from __future__ import annotations
 
 import os
-import resource
 import shutil
-import subprocess
-import sys
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,10 +17,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.forked.command import ForkedCommand
+from tests.forked.process import nursery_of
+
 pytestmark = pytest.mark.crash
 
 ROOT = Path(__file__).parents[2]
-PYTEST = sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"
+ARGUMENTS = "-x", "-q", "-p", "no:cacheprovider"
 DRAWN_FROM = 1
 """The seed of what fails."""
 CAUGHT_WITHIN_S = 60
@@ -224,6 +225,26 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return source
 
 
+@pytest.fixture(scope="module")
+def environment(source: Path, bytecode: Path) -> dict[str, str]:
+    """Of a run: sizes of the quick tier, whatever this run's are."""
+    return {
+        **{name: text for name, text in os.environ.items() if not name.startswith("MEMDB_")},
+        "PYTHONPATH": f"{source}:{source / 'clients' / 'python'}",
+        "PYTEST_ADDOPTS": "",
+        "MEMDB_CRASH_SEED": str(DRAWN_FROM),
+        # Each process that the test starts takes what the first has compiled.
+        "PYTHONDONTWRITEBYTECODE": "",
+        "PYTHONPYCACHEPREFIX": str(bytecode),
+    }
+
+
+@pytest.fixture(scope="module")
+def nursery(source: Path, environment: dict[str, str]) -> socket.socket:
+    """Where runs come from."""
+    return nursery_of("tests.crash.mutant_nursery", folder=source, **environment)
+
+
 @contextmanager
 def mutated(name: str, source: Path) -> Iterator[None]:
     """The source with one piece of text replaced, for as long."""
@@ -247,41 +268,31 @@ def mutated(name: str, source: Path) -> Iterator[None]:
 @pytest.mark.parametrize("name", MUTANTS)
 @pytest.mark.timeout(15 * CAUGHT_WITHIN_S)
 def test_a_mutant_is_caught(
-    name: str, source: Path, bytecode: Path, report: Callable[[str], None]
+    name: str,
+    source: Path,
+    environment: dict[str, str],
+    nursery: socket.socket,
+    report: Callable[[str], None],
 ) -> None:
     mutant = MUTANTS[name]
     if mutant.needs:
         pytest.importorskip(mutant.needs)
-    begin, before = time.monotonic(), _children_s()
+    begin = time.monotonic()
     with mutated(name, source):
-        done = subprocess.run(
+        run = ForkedCommand(
+            "pytest",
             # Each time the same cases: whether a mutant is caught is no matter of luck.
-            [*PYTEST, f"--hypothesis-seed={DRAWN_FROM}", mutant.test],
-            cwd=source,
-            # Sizes of the quick tier, whatever this run's are.
-            env={
-                **{
-                    name: text for name, text in os.environ.items() if not name.startswith("MEMDB_")
-                },
-                "PYTHONPATH": f"{source}:{source / 'clients' / 'python'}",
-                "PYTEST_ADDOPTS": "",
-                "MEMDB_CRASH_SEED": str(DRAWN_FROM),
-                # Each process that the test starts takes what the first has compiled.
-                "PYTHONDONTWRITEBYTECODE": "",
-                "PYTHONPYCACHEPREFIX": str(bytecode),
-            },
-            capture_output=True,
-            text=True,
-            timeout=10 * CAUGHT_WITHIN_S,
+            *(*ARGUMENTS, f"--hypothesis-seed={DRAWN_FROM}", mutant.test),
+            folder=source,
+            environment=environment,
+            nursery=nursery,
         )
-    passed, spent = time.monotonic() - begin, _children_s() - before
+        try:
+            shown, _ = run.communicate(10 * CAUGHT_WITHIN_S)
+        finally:
+            run.kill()
+    passed, spent = time.monotonic() - begin, run.processor_s
     # 1: tests were run and some failed.
-    assert done.returncode == 1, f"not caught by {mutant.test}:\n{done.stdout[-2000:]}"
+    assert run.wait() == 1, f"not caught by {mutant.test}:\n{shown[-2000:]}"
     report(f"mutant {name}: caught by {mutant.test} in {passed:.0f} s, {spent:.0f} of a core")
     assert spent < CAUGHT_WITHIN_S
-
-
-def _children_s() -> float:
-    """Processor time of all processes that were started and waited for, so far."""
-    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return spent.ru_utime + spent.ru_stime

@@ -19,6 +19,18 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "api.md"
 
 
+@pytest.fixture(scope="module")
+def given() -> dict[str, list[str]]:
+    """The reasons that the sources give their errors."""
+    return reasons(page._raising())
+
+
+@pytest.fixture(autouse=True)
+def sources_are_read_once(given: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by each page anew: that is most of what one takes."""
+    monkeypatch.setattr(page, "reasons", lambda _: given)
+
+
 def test_the_page_is_what_the_docstrings_say() -> None:
     assert PAGE.read_text("utf-8") == Page().text()
 

@@ -1,12 +1,11 @@
-"""`memdb` whose disk takes half a second for each piece of a checkpoint: ``python -m tests.e2e.slow_disk serve ...``"""
+"""`memdb` whose disk takes half a second for each piece of a checkpoint."""
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import BinaryIO
 
-from memdb.cli.main import main
+from memdb.cli import main as memdb
 from memdb.engine import kept_index
 from memdb.store.derived import sync_so_far
 
@@ -18,7 +17,7 @@ def slowly(file: BinaryIO) -> None:
     time.sleep(PIECE_S)
 
 
-if __name__ == "__main__":
+def main() -> int:
     kept_index.SYNCED_BYTES = 1  # type: ignore[misc]  # a constant
     kept_index.sync_so_far = slowly  # type: ignore[attr-defined]  # what it imports
-    sys.exit(main())
+    return memdb.main()

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,8 +18,32 @@ from perception.weights import fetch
 from reasoner.demo.processes import Children
 from reasoner.demo.run import Demo
 from reasoner.demo.script import FILMS, QUESTIONS, Film, Question
+from tests.forked.command import ForkedCommand, run_command
 
 pytestmark = [pytest.mark.e2e, pytest.mark.weights]
+
+FORKED = {"memdb-ingest": "perception.cli", "memdb-ask": "reasoner.cli"}
+"""Their networks are loaded once; the server is started as ever."""
+
+
+class ForkedChildren(Children):
+    """Children of which some are forked from a process that has loaded what they need."""
+
+    def show(self, program: str, arguments: Sequence[str], *, log: str) -> subprocess.Popen[bytes]:
+        with (self._log_folder / log).open("a") as output:
+            process: Any = ForkedCommand(
+                FORKED[program], *arguments, stdout=output, stderr=sys.stdout
+            )
+        self._running.append(process)
+        shown: subprocess.Popen[bytes] = process
+        return shown
+
+    def run(self, program: str, arguments: Sequence[str], *, timeout_s: float) -> str:
+        if program not in FORKED:
+            return super().run(program, arguments, timeout_s=timeout_s)
+        done = run_command(FORKED[program], *arguments, timeout_s=timeout_s)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
 
 def shortened(film: Film, scenes: tuple[str, ...], speech: tuple[int, ...] = ()) -> Film:
@@ -48,7 +74,7 @@ def test_films_become_memory_and_a_crash_costs_nothing(
         Question("Who spoke of wisdom and foolishness?", "study", speech=0),
         Question("Which camera heard that it was the best of times?", "porch", speech=0),
     ]
-    with Children(tmp_path) as children:
+    with ForkedChildren(tmp_path) as children:
         demo = Demo(
             tmp_path, children, films=(PORCH, STUDY), questions=questions, acks_before_kill=1
         )

@@ -24,6 +24,7 @@ from perception.errors import WeightsUnavailable
 from perception.weights import fetch_many
 from reasoner.demo.processes import free_port
 from tests.e2e.test_server_process import serve
+from tests.forked.command import ForkedCommand, run_command
 from tests.unit.perception.films import SOUND_RATE_HZ, photo, speech, write_film
 
 pytestmark = [pytest.mark.e2e, pytest.mark.weights, pytest.mark.timeout(240)]
@@ -53,14 +54,16 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield process.address
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "perception.cli", *arguments]
-
-
 def ingest(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return run_command("perception.cli", *arguments, timeout_s=200)
+
+
+def started(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The same by an interpreter of its own, for who looks at what is loaded."""
     return subprocess.run(
-        command(*arguments), capture_output=True, text=True, timeout=200, check=False
-    )
+        [sys.executable, "-m", "perception.cli", *arguments],
+        capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
 
 
 def summary(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
@@ -93,7 +96,7 @@ def made(clips: list[StoredClip]) -> list[tuple[Any, ...]]:
 
 def test_a_film_is_seen_and_heard_and_a_killed_ingest_resumes(address: str, film: Path) -> None:
     common = ("--server", address, "--user", "alice", "--start", START)
-    done = ingest(*common, "--camera", f"porch={film}")
+    done = started(*common, "--camera", f"porch={film}")
     (camera,) = summary(done)["cameras"]
     assert (camera["camera"], camera["clips"], camera["error"]) == ("porch", len(SCENES), None)
     assert (camera["acks"], camera["note"]) == (len(SCENES), None)
@@ -124,7 +127,12 @@ def test_a_film_is_seen_and_heard_and_a_killed_ingest_resumes(address: str, film
 
         # The same film by another name, killed in the middle.
         arguments = [*common, "--camera", f"study={film}"]
-        child = subprocess.Popen(command(*arguments, "--realtime"), stderr=subprocess.DEVNULL)
+        child = ForkedCommand(
+            "perception.cli",
+            *(*arguments, "--realtime"),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         try:
             study = user.stream("study")
             wait_until(lambda: study.ledger().next_seq > 0, 90)
@@ -141,10 +149,7 @@ def test_a_film_is_seen_and_heard_and_a_killed_ingest_resumes(address: str, film
         assert study.gaps() == []
         # A summary that cannot be written is an error in one line, not a traceback.
         with Path("/dev/full").open("w") as full:
-            lost = subprocess.run(
-                command(*arguments), stdout=full, stderr=subprocess.PIPE, text=True, timeout=200,
-                check=False,
-            )  # fmt: skip
+            lost = run_command("perception.cli", *arguments, timeout_s=200, stdout=full)
         assert lost.returncode == EXIT_OTHER
         assert "memdb-ingest: OUTPUT_LOST" in lost.stderr.splitlines()[-1]
         for one, other in zip(
@@ -157,11 +162,10 @@ def test_a_film_is_seen_and_heard_and_a_killed_ingest_resumes(address: str, film
 
 def test_a_signal_is_told_and_other_footage_too(address: str, film: Path, tmp_path: Path) -> None:
     arguments = ["--server", address, "--user", "carol", "--start", START, "--no-audio"]
-    child = subprocess.Popen(
-        command(*arguments, "--camera", f"porch={film}", "--realtime"),
-        stdout=subprocess.PIPE,
+    child = ForkedCommand(
+        "perception.cli",
+        *(*arguments, "--camera", f"porch={film}", "--realtime"),
         stderr=subprocess.DEVNULL,
-        text=True,
     )
     try:
         with memdb_client.connect(address) as database:
@@ -197,9 +201,7 @@ def test_a_server_that_goes_away_is_told_and_waited_for(film: Path, tmp_path: Pa
     listen, told = f"127.0.0.1:{free_port()}", tmp_path / "told"
     arguments = ["--server", listen, "--user", "erin", "--camera", f"porch={film}", "--realtime"]
     with told.open("w") as stderr, serve(tmp_path / "data", listen=listen) as first:
-        child = subprocess.Popen(
-            command(*arguments, "--no-audio"), stdout=subprocess.PIPE, stderr=stderr, text=True
-        )
+        child = ForkedCommand("perception.cli", *arguments, "--no-audio", stderr=stderr)
         try:
             with memdb_client.connect(listen) as database:
                 porch = database.user("erin").stream("porch")
@@ -268,7 +270,8 @@ def test_a_missing_file_is_told_before_anything_is_loaded(address: str) -> None:
 
 
 def test_a_server_that_is_not_there(film: Path) -> None:
-    done = ingest("--server", "127.0.0.1:9", "--user", "alice", "--camera", f"porch={film}")
+    # As it is started: gRPC is to say nothing of its own.
+    done = started("--server", "127.0.0.1:9", "--user", "alice", "--camera", f"porch={film}")
     assert done.returncode == EXIT_UNAVAILABLE
     assert "is memdb serve running there?" in done.stderr
     assert done.stderr.count("\n") == 1

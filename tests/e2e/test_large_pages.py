@@ -45,7 +45,8 @@ def seen(seq: int) -> Clip:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder: Path = tmp_path_factory.mktemp("pages")
-    options = {"message_bytes_max": MESSAGE, "bytes_in_flight_max": 2 * MESSAGE}
+    # The page before is held until the server has noticed that it was read.
+    options = {"message_bytes_max": MESSAGE, "bytes_in_flight_max": 8 * MESSAGE}
     with serving(folder / "db", **options) as running:
         running.database.create_space("s", dim=DIM)
         door = running.database.user("u").stream("door", space="s")

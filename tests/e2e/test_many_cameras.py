@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,12 +14,12 @@ import pytest
 
 from memdb import NotFound
 from tests.e2e.serving import Served, serving
-from tests.e2e.test_server_away import COLOURS, WITH_HASHES
+from tests.e2e.test_server_away import COLOURS
+from tests.forked.command import ForkedCommand
 from tests.unit.perception.films import write_film
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
-ROOT = Path(__file__).parents[2]
 RECORDINGS = 6
 LENGTH_S = 12
 STOP_S = 10.0
@@ -73,14 +70,11 @@ def test_one_slow_and_one_absent_disturb_nobody(
     cameras = [*(f"{name}={film}" for name in names), f"slow={slow_url}"]
     cameras.append("absent=rtsp://127.0.0.1:1/live")
     with serving(tmp_path / "data") as served:
-        agent = subprocess.Popen(
-            [
-                sys.executable, "-c", WITH_HASHES, "--server", served.address, "--user", "alice",
-                "--reconnect-s", "inf", *(part for name in cameras for part in ("--camera", name)),
-            ],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "clients/python")])},
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        agent = ForkedCommand(
+            "tests.e2e.seeing_by_hashes",
+            *("--server", served.address, "--user", "alice", "--reconnect-s", "inf"),
+            *(part for name in cameras for part in ("--camera", name)),
+        )
         try:
             until_s = time.monotonic() + 60
             while not all(held(served, name) == 2 for name in names):

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import subprocess
-import sys
 import wave
 from pathlib import Path
 from typing import Any
@@ -33,6 +31,7 @@ from perception.weights import fetch, fetch_many
 from reasoner.questions import SAID
 from reasoner.reasoner import Reasoner
 from tests.e2e.serving import serving
+from tests.forked.command import run_command
 from tests.unit.perception.fakes import HashEncoder, hashed_words
 from tests.unit.perception.films import flat, speech, write_film
 
@@ -103,11 +102,12 @@ def content(clips: list[StoredClip]) -> list[tuple[Any, ...]]:
 def test_what_is_said_is_heard_and_asked_for(talk: Samples, tmp_path: Path) -> None:
     path = write_wave(tmp_path / "talk.wav", talk[: 14 * AUDIO_RATE_HZ])
     with serving(tmp_path / "data") as served:
-        done = subprocess.run(
-            [sys.executable, "-m", "perception.cli", "--server", served.address, "--user", "mia",
-             "--camera", f"desk={path}", "--start", START, "--label", "zone=office"],
-            capture_output=True, text=True, timeout=200, check=False,
-        )  # fmt: skip
+        done = run_command(
+            "perception.cli",
+            *("--server", served.address, "--user", "mia", "--camera", f"desk={path}"),
+            *("--start", START, "--label", "zone=office"),
+            timeout_s=200,
+        )
         assert done.returncode == 0, done.stderr
         (camera,) = json.loads(done.stdout)["cameras"]
         assert (camera["clips"], camera["acks"], camera["frames"]) == (1, 1, 0)

@@ -11,7 +11,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -36,6 +35,7 @@ from perception.sources.base import NS_PER_S
 from perception.sources.file import FileSource
 from tests.e2e.serving import serving
 from tests.e2e.test_broken_camera import cut_off
+from tests.forked.command import ForkedCommand, run_command
 from tests.unit.perception.fakes import HashEncoder
 from tests.unit.perception.films import flat, write_film
 
@@ -245,12 +245,11 @@ def test_a_signal_is_what_the_exit_code_tells(tmp_path: Path) -> None:
     player = threading.Thread(target=play, daemon=True)
     player.start()
     with serving(tmp_path / "data") as served:
-        child = subprocess.Popen(
-            [sys.executable, "-c", WITH_HASHES, "--server", served.address, "--user", "alice",
-             "--camera", f"porch={url}", "--no-audio", "--reconnect-s", "inf",
-             "--server-wait-s", "inf"],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        child = ForkedCommand(
+            "tests.e2e.seeing_by_hashes",
+            *("--server", served.address, "--user", "alice", "--camera", f"porch={url}"),
+            *("--no-audio", "--reconnect-s", "inf", "--server-wait-s", "inf"),
+        )
         assert child.stderr is not None
         told = []
         for line in child.stderr:
@@ -288,16 +287,14 @@ def test_a_server_whose_disk_is_full_is_waited_for(
     monkeypatch.setattr("memdb.store.disk.os", SimpleNamespace(statvfs=statvfs))
     with serving(tmp_path / "data") as served:
         command = [
-            sys.executable, "-c", WITH_HASHES, "--server", served.address, "--user", "alice",
-            "--camera", f"porch={recording}", "--no-audio", "--server-wait-s", "60",
-        ]  # fmt: skip
+            *("tests.e2e.seeing_by_hashes", "--server", served.address, "--user", "alice"),
+            *("--camera", f"porch={recording}", "--no-audio", "--server-wait-s", "60"),
+        ]
         if is_known:
             # What has to be there before a clip is: spaces, and the user.
-            subprocess.run(command, check=True, capture_output=True, timeout=60)
+            run_command(*command).check_returncode()
         is_full.set()
-        child = subprocess.Popen(
-            [*command, "--epoch", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        child = ForkedCommand(*command, "--epoch", "1")
         assert refused.wait(30)
         with pytest.raises(subprocess.TimeoutExpired):
             child.wait(2)
@@ -309,13 +306,3 @@ def test_a_server_whose_disk_is_full_is_waited_for(
         assert camera["error"] is None
         ledger = served.database.user("alice").stream("porch").ledger(epoch=1)
         assert (ledger.clips, ledger.gaps) == (camera["acks"], ())
-
-
-WITH_HASHES = """
-import sys
-from tests.unit.perception.fakes import HashEncoder
-from perception import cli
-cli.networks = lambda *_, **__: (HashEncoder(), None)
-sys.exit(cli.main())
-"""
-"""The command, which sees by hashes."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 
 from memdb_client import connect
 from tests.e2e.serving import DIM, clip
-from tests.e2e.test_server_process import command, refused, serve
+from tests.e2e.test_server_process import memdb, refused, serve
 
 pytestmark = pytest.mark.e2e
 
@@ -29,9 +28,7 @@ def key(tmp_path: Path) -> Path:
 
 def ran(*arguments: str | Path) -> tuple[int, dict[str, Any], str]:
     """(exit status, what is printed, stderr) of a command."""
-    done = subprocess.run(
-        command(*arguments), capture_output=True, text=True, timeout=60, check=False
-    )
+    done = memdb(*arguments)
     return done.returncode, json.loads(done.stdout) if done.stdout else {}, done.stderr
 
 

@@ -30,9 +30,11 @@ from memdb.v1.user_service_pb2_grpc import UserServiceStub
 from memdb.wire.clips import clip_to_proto
 from tests.both_edges import KINDS
 from tests.e2e.serving import DIM, clip, error_of
+from tests.forked.command import ForkedCommand, run_command
 
 pytestmark = pytest.mark.e2e
 
+MEMDB = "memdb.cli.main"
 WAIT_S = 100
 """No bound on how long anything takes: whatever hangs is a failure, with its stacks."""
 
@@ -40,7 +42,9 @@ WAIT_S = 100
 class Process:
     """A running `memdb serve`."""
 
-    def __init__(self, process: subprocess.Popen[str], ready: dict[str, Any]) -> None:
+    def __init__(
+        self, process: subprocess.Popen[str] | ForkedCommand, ready: dict[str, Any]
+    ) -> None:
         self.process = process
         self.address: str = ready["address"]
 
@@ -48,11 +52,17 @@ class Process:
         """Signal it and wait; the exit status and its log lines."""
         self.process.send_signal(number)
         _, errors = self.process.communicate(timeout=WAIT_S)
-        return self.process.returncode, [json.loads(line) for line in errors.splitlines()]
+        return self.process.wait(), [json.loads(line) for line in errors.splitlines()]
 
 
-def command(*arguments: str | Path, program: str = "memdb.cli.main") -> list[str]:
-    return [sys.executable, "-m", program, *map(str, arguments)]
+def command(*arguments: str | Path) -> list[str]:
+    """`memdb` as an interpreter starts it, for who looks at its start."""
+    return [sys.executable, "-m", MEMDB, *map(str, arguments)]
+
+
+def memdb(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """What becomes of a command that ends."""
+    return run_command(MEMDB, *arguments, timeout_s=WAIT_S)
 
 
 @contextmanager
@@ -60,13 +70,17 @@ def serve(
     data: Path,
     *arguments: str | Path,
     listen: str = "127.0.0.1:0",
-    program: str = "memdb.cli.main",
+    program: str = MEMDB,
+    is_forked: bool = True,
 ) -> Iterator[Process]:
-    process = subprocess.Popen(
-        command("serve", "--data", data, "--listen", listen, *arguments, program=program),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    """is_forked: or an interpreter is started."""
+    given = ("serve", "--data", data, "--listen", listen, *arguments)
+    process = (
+        ForkedCommand(program, *given)
+        if is_forked
+        else subprocess.Popen(
+            command(*given), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
     )
     try:
         assert process.stdout is not None
@@ -81,9 +95,7 @@ def serve(
 
 def refused(*arguments: str | Path, status: int = 1) -> str:
     """What `memdb serve` says when it does not start."""
-    done = subprocess.run(
-        command("serve", *arguments), capture_output=True, text=True, timeout=WAIT_S, check=False
-    )
+    done = memdb("serve", *arguments)
     assert (done.returncode, done.stdout) == (status, "")
     # Wrong usage comes with how it is used.
     assert done.stderr.count("\n") == 1 or "usage:" in done.stderr
@@ -98,7 +110,7 @@ def create_space(channel: grpc.Channel) -> None:
 
 def test_starts_says_where_and_stops_on_sigterm(tmp_path: Path) -> None:
     port_file = tmp_path / "port"
-    with serve(tmp_path / "db", "--port-file", port_file) as server:
+    with serve(tmp_path / "db", "--port-file", port_file, is_forked=False) as server:
         with grpc.insecure_channel(server.address) as channel:
             create_space(channel)
         assert port_file.read_text() == server.address + "\n"
@@ -120,7 +132,7 @@ def test_a_native_edge_of_another_release_is_told_where_people_look(
     others = os.environ.get("PYTHONPATH", "")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'old'}{os.pathsep}{others}")
     metrics = tmp_path / "memdb.prom"
-    with serve(tmp_path / "db", "--metrics-file", metrics) as server:
+    with serve(tmp_path / "db", "--metrics-file", metrics, is_forked=False) as server:
         until_s = time.monotonic() + WAIT_S
         while not metrics.exists():
             assert time.monotonic() < until_s
@@ -310,32 +322,15 @@ def test_verify_a_directory(tmp_path: Path) -> None:
                 user="u", stream="cam", space="p", clips=[clip_to_proto(clip(0))]
             )
             stub.WriteClips(request, timeout=WAIT_S)
-        locked = subprocess.run(
-            command("verify", tmp_path / "db"),
-            capture_output=True,
-            text=True,
-            timeout=WAIT_S,
-            check=False,
-        )
+        locked = memdb("verify", tmp_path / "db")
         assert locked.returncode == 1
         assert "DIRECTORY_LOCKED" in locked.stderr
         server.stop()
-    done = subprocess.run(
-        command("verify", tmp_path / "db"),
-        capture_output=True,
-        text=True,
-        timeout=WAIT_S,
-        check=True,
-    )
+    done = memdb("verify", tmp_path / "db")
+    assert done.returncode == 0
     report = json.loads(done.stdout)
     assert (report["ok"], report["users"], report["clips"]) == (True, 1, 1)
-    absent = subprocess.run(
-        command("verify", tmp_path / "none"),
-        capture_output=True,
-        text=True,
-        timeout=WAIT_S,
-        check=False,
-    )
+    absent = memdb("verify", tmp_path / "none")
     assert absent.returncode == 1
     assert not (tmp_path / "none").exists()
 
@@ -409,9 +404,8 @@ def test_a_stop_writes_what_the_next_start_is_quick_by_unless_another_signal_com
         assert logs[-1]["event"] == "stopped"
         assert not list(data.rglob(".new-INDEX"))
     assert bool(list(data.rglob("INDEX"))) == (again is None)
-    done = subprocess.run(
-        command("verify", data), capture_output=True, text=True, timeout=WAIT_S, check=True
-    )
+    done = memdb("verify", data)
+    assert done.returncode == 0
     assert json.loads(done.stdout)["clips"] == 8
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,8 @@ import pytest
 from perception.cli import EXIT_USAGE
 from tests.docs.blocks import blocks_of
 from tests.e2e.serving import Served, serving
-from tests.e2e.test_server_away import COLOURS, WITH_HASHES
+from tests.e2e.test_server_away import COLOURS
+from tests.forked.command import run_command
 from tests.unit.perception.films import write_film
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
@@ -34,12 +34,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def ingest(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "clients" / "python")])
-    return subprocess.run(
-        [sys.executable, "-c", WITH_HASHES, "--config", "cameras.toml", *arguments],
-        cwd=folder, env={**os.environ, "PYTHONPATH": paths, **environment},
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    return run_command(
+        "tests.e2e.seeing_by_hashes",
+        *("--config", "cameras.toml", *arguments),
+        folder=folder,
+        environment={**os.environ, **environment},
+    )
 
 
 def labels(served: Served, stream: str) -> list[dict[str, str]]:

@@ -8,7 +8,6 @@ them (`tests.crash.part`).
 
 from __future__ import annotations
 
-import gc
 import os
 import random
 import shutil
@@ -35,9 +34,6 @@ settings.register_profile("full", COMMON, max_examples=SEQUENCES, stateful_step_
 shorter, and 60 steps at most are some 50 of each."""
 PROFILE = os.environ.get("MEMDB_HYPOTHESIS_PROFILE", "fast")
 settings.load_profile(PROFILE)
-if PROFILE == "full":
-    # What a sequence makes is gone with it: looking for cycles as often as by default is a fourteenth of the time.
-    gc.set_threshold(20_000, 20, 50)
 
 MACHINE_TIMEOUT_S = 4 * 3600 if PROFILE == "full" else 300
 MEMORY = Path("/dev/shm")

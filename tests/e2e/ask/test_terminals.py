@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from reasoner.cli import main
+from tests.forked.command import run_command
 
 pytestmark = [pytest.mark.e2e, pytest.mark.weights]
 
@@ -18,18 +19,21 @@ pytestmark = [pytest.mark.e2e, pytest.mark.weights]
 def test_questions_and_terminals_of_any_encoding(server: str, encoding: str) -> None:
     """What is no text is refused by itself, and each line is JSON all the same."""
     questions = [b"\xff cat", "Gibt es 猫 🐈 – oder nicht?".encode(), b"a cat"]
-    command = [sys.executable, "-m", "reasoner.cli", "--server", server, "--user", "alice"]
-    environment = {**os.environ, "PYTHONIOENCODING": f"{encoding}:surrogateescape"}
-    done = subprocess.run(
-        [*command, "--json", *questions], env=environment, capture_output=True, check=False
-    )
-    assert (done.returncode, b"Traceback" in done.stderr) == (1, False)
-    rows = [json.loads(line) for line in done.stdout.decode(encoding).splitlines()]
+
+    def told(*form: str) -> list[str]:
+        done = run_command(
+            *("reasoner.cli", "--server", server, "--user", "alice", *form),
+            *map(os.fsdecode, questions),
+            environment={**os.environ, "PYTHONIOENCODING": f"{encoding}:surrogateescape"},
+            encoding=encoding,
+        )
+        assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+        return done.stdout.splitlines()
+
+    rows = [json.loads(line) for line in told("--json")]
     assert [os.fsencode(row["question"]) for row in rows] == questions
     assert [row.get("reason") for row in rows] == ["BAD_TEXT", None, None]
-    done = subprocess.run([*command, *questions], env=environment, capture_output=True, check=False)
-    assert (done.returncode, b"Traceback" in done.stderr) == (1, False)
-    assert len(done.stdout.decode(encoding).splitlines()) >= 5
+    assert len(told()) >= 5
 
 
 def test_help_is_quick_and_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
@@ -53,10 +57,7 @@ def test_answers_that_nobody_takes(server: str, form: tuple[str, ...]) -> None:
 
     def told(to: int) -> tuple[int, str]:
         try:
-            done = subprocess.run(
-                [sys.executable, "-m", "reasoner.cli", *asked],
-                stdout=to, stderr=subprocess.PIPE, text=True, timeout=100, check=False,
-            )  # fmt: skip
+            done = run_command("reasoner.cli", *asked, stdout=to)
         finally:
             os.close(to)
         return done.returncode, done.stderr

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from memdb.clock import ManualClock
+from tests.forked.command import run_command
 from tests.unit.engine.damaged import change, flipped_value, made
 
 COMMANDS = {
@@ -25,9 +26,8 @@ def test_damage_is_told_in_lines(tmp_path: Path, verb: str, table: str) -> None:
     path = made(tmp_path, ManualClock())
     # In streams: everything hangs on it, and the user cannot be opened.
     change(path, table, 0, flipped_value)
-    command = [sys.executable, "-m", "memdb.cli.main", verb, "data", *COMMANDS[verb]]
     # In a process of its own: pytest takes what is logged.
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = run_command("memdb.cli.main", verb, "data", *COMMANDS[verb], folder=tmp_path)
     assert done.returncode == 1
     lines = done.stderr.splitlines()
     assert [line for line in lines if not line.startswith("memdb: ")] == []
@@ -39,8 +39,7 @@ def test_damage_is_told_in_lines(tmp_path: Path, verb: str, table: str) -> None:
 def test_a_compaction_tells_damage_once_for_each_opening(tmp_path: Path) -> None:
     path = made(tmp_path, ManualClock())
     change(path, "clips", 0, flipped_value)
-    command = [sys.executable, "-m", "memdb.cli.main", "compact", "data", "--user", "alice"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = run_command("memdb.cli.main", "compact", "data", "--user", "alice", folder=tmp_path)
     assert done.returncode == 0
     lines = done.stderr.splitlines()
     # Of the file as it was, and of the one that was made of it.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 from memdb.index.recall import Recall, RecallCounts
 from memdb.server.metrics import metrics_text
 from memdb.server.recall_metrics import RecallMetrics
+from tests.forked.command import ForkedCommand
 
 
 def test_counts_and_their_share() -> None:
@@ -26,11 +25,9 @@ def test_counts_and_their_share() -> None:
 
 def test_a_server_writes_them_into_its_file(tmp_path: Path) -> None:
     file = tmp_path / "memdb.prom"
-    command = [sys.executable, "-m", "memdb.cli.main", "serve", "--data", str(tmp_path / "data")]
-    server = subprocess.Popen(
-        [*command, "--listen", "127.0.0.1:0", "--metrics-file", str(file)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+    server = ForkedCommand(
+        *("memdb.cli.main", "serve", "--data", str(tmp_path / "data")),
+        *("--listen", "127.0.0.1:0", "--metrics-file", str(file)),
     )
     try:
         until = time.monotonic() + 120

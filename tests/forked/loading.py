@@ -1,13 +1,9 @@
-"""Children that live one life each, forked from a process that has the modules they need."""
+"""What children are to find loaded when they are born."""
 
 from __future__ import annotations
 
 import gc
 import importlib
-import os
-import sys
-import traceback
-from collections.abc import Callable
 from typing import Final
 
 from memdb.engine.native import arithmetic
@@ -33,28 +29,3 @@ def load(*modules: str) -> None:
     terms("Caf\u00e9")
     gc.collect()
     gc.freeze()
-
-
-def born(life: Callable[[], int]) -> int:
-    """Fork a child that lives and ends with the status that its life returns, with 1 and a traceback
-    where it raises; its process id.
-    """
-    pid = os.fork()
-    if pid != 0:
-        return pid
-    status = 1
-    try:
-        status = life()
-    except BaseException:
-        traceback.print_exc()
-        raise
-    finally:
-        # Whatever happened: nothing of its parent's may run on in it.
-        sys.stderr.flush()
-        os._exit(status)
-
-
-def ended(pid: int) -> int:
-    """Wait until a child is dead; its exit status."""
-    _, status = os.waitpid(pid, 0)
-    return os.waitstatus_to_exitcode(status)
