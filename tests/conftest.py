@@ -1,9 +1,12 @@
-"""What a process of the suite keeps for its whole life is not looked through for garbage again and again."""
+"""What a process of the suite keeps for its whole life is not looked through for garbage again and again; and the
+figures of the crash tests are told by the process that shares the tests out."""
 
 from __future__ import annotations
 
 import gc
 from typing import Final
+
+import pytest
 
 THRESHOLDS: Final = 20_000, 20, 50
 """What a test makes is mostly gone with it: looking for cycles with every 700 objects that stay, as by default, was a
@@ -15,3 +18,13 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*THRESHOLDS)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """It collects none, and so did not know of that folder's figures, nor tell what was NOT TESTED."""
+    if config.getoption("dist", "no") == "no" or hasattr(config, "workerinput"):
+        return
+    from tests.crash import conftest
+
+    if not config.pluginmanager.is_registered(conftest):
+        config.pluginmanager.register(conftest)
