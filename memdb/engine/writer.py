@@ -115,8 +115,8 @@ class _Taken:
         """Whether it is among the groups that are on their way."""
         self.has_ended = False
         """Whether who waits until there is none has been told that it is not."""
-        self.there = threading.Event()
-        """Set once it is on its way to the disk."""
+        self.there: SimpleQueue[None] = SimpleQueue()
+        """Has something once it is on its way to the disk."""
 
     def take(self, submission: _Submission) -> bool:
         """The next operation of a submission; whether it fits."""
@@ -159,8 +159,8 @@ class _Turn:
 
     __slots__ = ("_given", "_held", "_lock")
 
-    def __init__(self, lock: threading.RLock, given: threading.Event) -> None:
-        """lock: one that knows whose it is; given: set when it is released."""
+    def __init__(self, lock: threading.RLock, given: SimpleQueue[None]) -> None:
+        """lock: one that knows whose it is; given: has something once it is released."""
         self._lock = lock
         self._given = given
         self._held = False
@@ -180,7 +180,7 @@ class _Turn:
         if self._held:
             self._held = False
             self._lock.release()
-            self._given.set()
+            self._given.put(None)
 
     def __exit__(
         self,
@@ -198,9 +198,8 @@ class Writer:
         self._commits = commits
         self._turn = threading.RLock()
         """Who prepares, writes or publishes; nobody while only the disk is waited for."""
-        self._newest = threading.Event()
-        """Set when the newest group that was committed has been settled."""
-        self._newest.set()
+        self._newest = threading.Lock()
+        """Held until the newest group that was committed has been settled."""
         self._lock = threading.Lock()
         """For all that follows."""
         self._changed = threading.Condition(self._lock)
@@ -373,7 +372,9 @@ class Writer:
                 more, size = self._take(group)
             prepared = self._commits.prepare(more, size)
         # Whoever is interrupted on the way (Ctrl-C) leaves no group behind that others wait for.
-        there, settled = group.there, threading.Event()
+        # Told by one call of C each: who is interrupted as it sets an event has not.
+        there, settled = group.there, threading.Lock()
+        settled.acquire()
         try:
             try:
                 is_written = False
@@ -381,7 +382,9 @@ class Writer:
                     if not self._wait_for_disk(leader, group, prepared):
                         is_written = self._follow(group, prepared)
                     if not is_written and self._is_refused(group):
-                        there.set()  # the group before it waits for that until it is shown, for which this waits
+                        there.put(
+                            None
+                        )  # the group before it waits for that until it is shown, for which this waits
                         self._take_apart(group)
                         return
                     if not is_written:
@@ -399,21 +402,27 @@ class Writer:
             finally:
                 following = self._give_disk(group)
             # In the order of the commits, acknowledgements included.
-            before.wait()
+            with before:
+                pass
             if following is not None:
-                following.wait()  # publishing goes on while it waits for the disk
+                following.get()  # publishing goes on while it waits for the disk
+                following.put(None)
             with self._turn:
                 outcomes = self._commits.publish(prepared)
             self._settle(group, outcomes, None)
         finally:
-            there.set()
-            settled.set()
-            behind = self._behind
-            if self._disk is group or (behind is not None and behind[0] is group):
-                # Interrupted where it was to be given, most likely as it waited for the lock.
-                self._give_disk(group)
+            try:
+                settled.release()
+            finally:
+                try:
+                    there.put(None)
+                finally:
+                    behind = self._behind
+                    if self._disk is group or (behind is not None and behind[0] is group):
+                        # Interrupted where it was to be given, most likely as it waited for the lock.
+                        self._give_disk(group)
 
-    def _give_disk(self, group: _Taken) -> threading.Event | None:
+    def _give_disk(self, group: _Taken) -> SimpleQueue[None] | None:
         """Let go of it, if the group has it; of the group that has it or waits for it then, None where nobody does."""
         with self._lock:
             # First: whoever is interrupted has given it and told of it, or neither, and does it again.
@@ -447,7 +456,7 @@ class Writer:
         return (
             self._behind is None
             and before is not None
-            and before.there.is_set()
+            and not before.there.empty()
             and len(group.entries) >= len(before.entries)
             and group.size >= FOLLOW_BYTES_MIN
             and self._commits.may_follow(prepared)
@@ -458,7 +467,7 @@ class Writer:
         """Have a group written behind the one that has the disk, and take the disk over; whether it is written."""
         is_written = False
         try:
-            is_written = self._commits.follow(prepared, group.there.set)
+            is_written = self._commits.follow(prepared, partial(group.there.put, None))
             return is_written
         finally:
             with self._lock:
@@ -483,7 +492,8 @@ class Writer:
         """Commit what a group has of each submission alone, one after the other and before any later group: who
         waits for the disk goes on waiting.  What is behind something that was refused is refused with it.
         """
-        self._newest.wait()
+        with self._newest:
+            pass
         for submission in group.submissions():
             part = group.split(submission)
             outcomes: list[Outcome] | None = None
