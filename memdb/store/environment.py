@@ -394,11 +394,13 @@ class Environment:
         """What is told of a commit that the system refused; nothing is written any more but where it was full."""
         # LMDB would accept the next commit; we must not, see the module's invariants.  Said first: there may be no
         # memory to find out more.
-        self._failed = _UNKNOWN
+        before = self._failed
+        self._failed = before or _UNKNOWN
         try:
             self._check_was_full(error, bytes_hint)
         except ResourceExhausted as full:
-            self._failed = None
+            if before is None and self._failed is _UNKNOWN:  # else it is what refused another one
+                self._failed = None
             return full
         self._failed = str(error)
         return translated(error, self.path, "READ_ONLY")
