@@ -382,9 +382,8 @@ class Writer:
                     if not self._wait_for_disk(leader, group, prepared):
                         is_written = self._follow(group, prepared)
                     if not is_written and self._is_refused(group):
-                        there.put(
-                            None
-                        )  # the group before it waits for that until it is shown, for which this waits
+                        # The group before it waits for that until it is shown, for which this waits.
+                        there.put(None)
                         self._take_apart(group)
                         return
                     if not is_written:
