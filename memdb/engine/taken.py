@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from queue import SimpleQueue
 from typing import Final
 
 from memdb.engine.submission import Submission
@@ -47,10 +48,10 @@ class Taken:
         """Whether it is among the groups that are on their way."""
         self.has_ended = False
         """Whether who waits until there is none has been told that it is not."""
-        self.there = threading.Event()
-        """Set once it is on its way to the disk."""
-        self.before: threading.Event | None = None
-        """Of one that was refused: set when what was committed before it has been settled."""
+        self.there: SimpleQueue[None] = SimpleQueue()
+        """Has something once it is on its way to the disk."""
+        self.before: threading.Lock | None = None
+        """Of one that was refused: held until what was committed before it has been settled."""
 
     def take(self, submission: Submission) -> bool:
         """The next operation of a submission; whether it fits."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Self
 
@@ -13,8 +14,8 @@ class Turn:
 
     __slots__ = ("_given", "_held", "_lock")
 
-    def __init__(self, lock: threading.RLock, given: threading.Event) -> None:
-        """lock: one that knows whose it is; given: set when it is released."""
+    def __init__(self, lock: threading.RLock, given: SimpleQueue[None]) -> None:
+        """lock: one that knows whose it is; given: has something once it is released."""
         self._lock = lock
         self._given = given
         self._held = False
@@ -34,7 +35,7 @@ class Turn:
         if self._held:
             self._held = False
             self._lock.release()
-            self._given.set()
+            self._given.put(None)
 
     def __exit__(
         self,

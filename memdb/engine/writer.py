@@ -27,6 +27,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from queue import SimpleQueue
 from typing import Final
 
 from memdb.engine.applied import Outcome
@@ -54,9 +55,8 @@ class Writer:
         self._commits = commits
         self._turn = threading.RLock()
         """Who prepares, writes or publishes; nobody while only the disk is waited for."""
-        self._newest = threading.Event()
-        """Set when the newest group that was committed has been settled."""
-        self._newest.set()
+        self._newest = threading.Lock()
+        """Held until the newest group that was committed has been settled."""
         self._lock = threading.Lock()
         """For all that follows."""
         self._changed = threading.Condition(self._lock)
@@ -208,7 +208,8 @@ class Writer:
                 try:
                     if group.before is not None:
                         # Who is told of a refusal looks where to go on: nothing of it may come to be seen afterwards.
-                        group.before.wait()
+                        with group.before:
+                            pass
                 finally:
                     self._settle(group, None, error)
                 if not isinstance(error, MemdbError):
@@ -237,7 +238,9 @@ class Writer:
                 more, size = group.take_from(self._queue)
             prepared = self._commits.prepare(more, size)
         # Whoever is interrupted on the way (Ctrl-C) leaves no group behind that others wait for.
-        there, settled = group.there, threading.Event()
+        # Told by one call of C each: who is interrupted as it sets an event has not.
+        there, settled = group.there, threading.Lock()
+        settled.acquire()
         try:
             try:
                 is_written = False
@@ -245,7 +248,8 @@ class Writer:
                     if not self._wait_for_disk(leader, group, prepared):
                         is_written = self._follow(group, prepared)
                     if not is_written and self._is_refused(group):
-                        there.set()  # the group before it waits for that until it is shown, for which this waits
+                        # The group before it waits for that until it is shown, for which this waits.
+                        there.put(None)
                         self._take_apart(group)
                         return
                     if not is_written:
@@ -264,21 +268,27 @@ class Writer:
             finally:
                 following = self._give_disk(group)
             # In the order of the commits, acknowledgements included.
-            before.wait()
+            with before:
+                pass
             if following is not None:
-                following.wait()  # publishing goes on while it waits for the disk
+                following.get()  # publishing goes on while it waits for the disk
+                following.put(None)
             with self._turn:
                 outcomes = self._commits.publish(prepared)
             self._settle(group, outcomes, None)
         finally:
-            there.set()
-            settled.set()
-            behind = self._behind
-            if self._disk is group or (behind is not None and behind[0] is group):
-                # Interrupted where it was to be given, most likely as it waited for the lock.
-                self._give_disk(group)
+            try:
+                settled.release()
+            finally:
+                try:
+                    there.put(None)
+                finally:
+                    behind = self._behind
+                    if self._disk is group or (behind is not None and behind[0] is group):
+                        # Interrupted where it was to be given, most likely as it waited for the lock.
+                        self._give_disk(group)
 
-    def _give_disk(self, group: Taken) -> threading.Event | None:
+    def _give_disk(self, group: Taken) -> SimpleQueue[None] | None:
         """Let go of it, if the group has it; of the group that has it or waits for it then, None where nobody does."""
         with self._lock:
             # First: whoever is interrupted has given it and told of it, or neither, and does it again.
@@ -312,7 +322,7 @@ class Writer:
         return (
             self._behind is None
             and before is not None
-            and before.there.is_set()
+            and not before.there.empty()
             and len(group.entries) >= len(before.entries)
             and group.size >= FOLLOW_BYTES_MIN
             and self._commits.may_follow(prepared)
@@ -323,7 +333,7 @@ class Writer:
         """Have a group written behind the one that has the disk, and take the disk over; whether it is written."""
         is_written = False
         try:
-            is_written = self._commits.follow(prepared, group.there.set)
+            is_written = self._commits.follow(prepared, partial(group.there.put, None))
             return is_written
         finally:
             with self._lock:
@@ -348,7 +358,8 @@ class Writer:
         """Commit what a group has of each submission alone, one after the other and before any later group: who
         waits for the disk goes on waiting.  What is behind something that was refused is refused with it.
         """
-        self._newest.wait()
+        with self._newest:
+            pass
         for submission in group.submissions():
             part = group.split(submission)
             outcomes: list[Outcome] | None = None

@@ -192,11 +192,13 @@ class Writes:
         """What is told of a commit that the system refused; nothing is written any more but where it was full."""
         # LMDB would accept the next commit; we must not, see the module's invariants.  Said first: there may be no
         # memory to find out more.
-        self.failed = _UNKNOWN
+        before = self.failed
+        self.failed = before or _UNKNOWN
         try:
             self._check_was_full(error, bytes_hint)
         except ResourceExhausted as full:
-            self.failed = None
+            if before is None and self.failed is _UNKNOWN:  # else it is what refused another one
+                self.failed = None
             return full
         self.failed = str(error)
         return translated(error, self._mapped.path, "READ_ONLY")

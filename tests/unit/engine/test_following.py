@@ -207,6 +207,23 @@ def test_what_the_one_before_was_to_write_is_not_there_for_it(
     assert db.verify().ok
 
 
+def test_a_full_disk_does_not_take_back_that_it_is_broken_for_the_other(
+    db: EmbeddedDatabase,
+) -> None:
+    """Two that are refused at once."""
+    filled(db, 1)
+    with db._users.use("alice") as memory:
+        broken, full = (
+            memory.environment._writes._refusal(
+                lmdb.Error(f"mdb_txn_commit: {os.strerror(number)}"), 0
+            )
+            for number in (errno.EIO, errno.ENOSPC)
+        )
+        assert isinstance(broken, Unavailable)
+        assert isinstance(full, ResourceExhausted)
+        assert memory.environment.is_read_only
+
+
 def test_where_the_one_before_is_in_the_store_and_not_in_memory_the_user_is_opened_anew(
     db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -404,3 +404,26 @@ def test_a_commit_of_the_edge_at_each_bytecode(db: EmbeddedDatabase) -> None:
         stored += again.duplicate
     assert names <= passed
     assert 0 < stored < times - 1, "before the commit, and behind it"
+
+
+def test_the_way_of_a_group_as_what_it_calls_returns(db: EmbeddedDatabase) -> None:
+    """However it ends, who waits for it is told: by calls of C alone, which have done it when they are interrupted."""
+    filled(db, 3)
+
+    def on_its_way(code: CodeType) -> bool:
+        caller = sys._getframe(2).f_back
+        return code.co_qualname == "Writer._take_through" or (
+            code.co_filename == threading.__file__
+            and caller is not None
+            and caller.f_code.co_qualname == "Writer._take_through"
+        )
+
+    for times in range(1, 100):
+        interrupt = InterruptAsItReturns(on_its_way, times)
+        with suppress(KeyboardInterrupt), interrupt.within():
+            db.user("alice").put("k", 0)
+        if not interrupt.came:
+            break
+        goes_on(db)
+    assert times > 5
+    assert seqs(db) == [0, 1, 2]
