@@ -180,10 +180,11 @@ def inspect(txn: Transaction) -> Quarantine:
     damaged = {v for v in there if clips[v] is None or known[v] is None}
     damaged |= {v for v, row in known.items() if row is not None and v not in clips}
     damaged |= {v for v, record in clips.items() if record is not None and v not in known}
+    damaged.update(_without_twins(ledger, there, clips.keys() | known.keys()))
     notes += [
         (f"clips/{schema.version_key(*v).hex()}", "a version lacks its record or its vector")
         for v in sorted(damaged)
-        if (v in clips) != (v in known)
+        if not (v in clips and v in known)
     ]
     damaged.update(_without_features(txn, clips, notes))
     found: list[DamagedClip] = []
@@ -230,6 +231,23 @@ def inspect(txn: Transaction) -> Quarantine:
         facts=facts,
         notes=tuple(notes),
     )
+
+
+def _without_twins(
+    ledger: dict[Number, LedgerRecord | None], there: set[Version], found: Iterable[Version]
+) -> Iterator[Version]:
+    """Versions that the ledger knows of and that are not in both tables, as where of one the value is damaged and of
+    the other the key.
+
+    found: those that are in one of the tables, under keys that may be damaged."""
+    newest = {row.clip_no: row.birth for row in ledger.values() if row is not None}
+    for row in ledger.values():
+        if row is not None and not row.removed and (row.clip_no, row.birth) not in there:
+            yield row.clip_no, row.birth
+    for version in found:
+        clip_no, birth = version
+        if version not in there and birth < newest.get(clip_no, 0):
+            yield version
 
 
 def _opened(

@@ -69,8 +69,8 @@ class Environment:
         with system_errors(path.name):
             size = checked_size(path, encrypted=keys is not None)
             self._cipher = None if keys is None else keys.open(path)
-        data_file = path / DATA_FILE
-        self.disk = real_file(data_file).parent
+            data_file = path / DATA_FILE
+            self.disk = real_file(data_file).parent
         """A folder of the disk on which commits take room: that of the data file, which may lie behind a link."""
         self._mark = FileMark(data_file, self.disk, values_later=values_later)
         self._mapped = MappedFile(path, tables, config, older=older)

@@ -118,6 +118,37 @@ def test_a_vector_under_the_number_of_no_space_costs_one_clip(
         assert [gap.reason for gap in user.stream("door").gaps()] == ["damaged"]
 
 
+def elsewhere(key: bytes, value: bytes) -> tuple[bytes, bytes]:
+    """Under another birth, which no longer matches its checksum."""
+    return key[:-8] + bytes([key[-8] ^ 0x40]) + key[-7:], value
+
+
+@pytest.mark.parametrize(
+    ("record", "row"),
+    [(flipped_value, elsewhere), (elsewhere, flipped_value), (elsewhere, elsewhere)],
+    ids=["record-key", "key-record", "both-keys"],
+)
+def test_a_clip_of_which_neither_record_nor_vector_can_be_read_is_told_by_the_ledger(
+    folder: Path,
+    clock: ManualClock,
+    record: Callable[[bytes, bytes], tuple[bytes, bytes]],
+    row: Callable[[bytes, bytes], tuple[bytes, bytes]],
+) -> None:
+    """One of them under a key that is not its own: neither had the other beside it, and nobody missed the clip."""
+    path = made(folder, clock)
+    for table, alter in (("clips", record), ("vectors", row)):
+        change(path, table, 2, alter)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        user = db.user("alice")
+        assert [found.seq for found in user.clips()] == [0, 1, 3, 4, 5]
+        (gap,) = user.stream("door").gaps()
+        assert (gap.first_seq, gap.last_seq, gap.reason) == (2, 2, "damaged")
+        assert [gap.reason for gap in user.ground(vector(2), limit=6).gaps] == ["damaged"]
+        with pytest.raises(DataLoss):
+            user.stream("door").write(clip(2))
+        assert not db.verify().ok
+
+
 @pytest.mark.parametrize("how", ALTERED)
 def test_a_damaged_ledger_row_costs_its_number(
     folder: Path, clock: ManualClock, config: EngineConfig, how: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -369,3 +370,22 @@ def test_what_cannot_be_removed_of_who_was_erased_keeps_nobody_closed(tmp_path: 
         (left / KEY_FILE).rmdir()
         db.sweep()
         assert list((data / "trash").iterdir()) == []
+
+
+def test_where_the_system_does_not_say_whether_there_is_a_link_the_opening_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(tmp_path / "data") as db:
+        db.user("alice").put("k", 1)
+    refused = OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    def no_memory(_: Path) -> bool:
+        raise refused
+
+    monkeypatch.setattr(Path, "is_symlink", no_memory)
+    with pytest.raises(Unavailable) as told:
+        opened(tmp_path / "data")
+    assert told.value.reason == "IO_FAILED"
+    monkeypatch.undo()
+    with opened(tmp_path / "data") as db:
+        assert db.user("alice").get("k") == 1
