@@ -159,6 +159,7 @@ async def test_a_thread_that_is_late_has_nothing_of_the_next_lending() -> None:
 @pytest.mark.parametrize("has_message", [False, True])
 async def test_a_caller_that_leaves_lets_the_thread_go(has_message: bool) -> None:
     awaiting, told = asyncio.Event(), []
+    over = asyncio.Event()
 
     async def lends(_: Any, call: Any) -> None:
         reading, lent = await lent_by(call)
@@ -175,6 +176,7 @@ async def test_a_caller_that_leaves_lets_the_thread_go(has_message: bool) -> Non
             if has_message:
                 assert await reading is message
                 assert await call.read() is None
+            over.set()
 
     async def sends() -> AsyncIterator[bytes]:
         await awaiting.wait()
@@ -192,4 +194,5 @@ async def test_a_caller_that_leaves_lets_the_thread_go(has_message: bool) -> Non
         with pytest.raises(asyncio.CancelledError):
             await answers
         await it.ends_all()
+        await asyncio.wait_for(over.wait(), 20)  # before the server goes, and cancels it once more
     assert told == [(not has_message, not has_message)]
