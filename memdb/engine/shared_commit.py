@@ -82,7 +82,7 @@ def _write_alone(part: Part, place: Place, *, is_last: bool) -> None:
 
     try:
         part.outcomes = write()
-    except Exception:
+    except Exception:  # whatever refused what is before it refuses this with it
         if part.passage.refusal() is None:
             raise
         # It was refused for what is before it, which is tried alone, and takes the place for that.

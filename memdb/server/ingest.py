@@ -230,7 +230,7 @@ class Ingest:
                 oldest.tell = ahead()
             try:
                 return await oldest.outcome
-            except Exception as error:
+            except Exception as error:  # whatever befell those that it shared a commit with
                 # Refused before any of it was written: other writes of the user wait.
                 is_busy = isinstance(error, ResourceExhausted) and error.reason == "OVERLOADED"
                 # Or behind what was refused with another stream's, be it for want of room, and has been written since.
