@@ -224,6 +224,35 @@ def test_a_full_disk_does_not_take_back_that_it_is_broken_for_the_other(
         assert memory.environment.is_read_only
 
 
+def test_what_was_refused_behind_another_is_held_by_nobody(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With all its clips, until somebody commits again."""
+    filled(db, 3)
+    was_refused = threading.Event()
+
+    def refused(*_: Any) -> bool:
+        was_refused.set()
+        raise ResourceExhausted("full", reason="DISK_FULL")
+
+    monkeypatch.setattr(Environment, "write_behind", refused)
+    commits = the_first(monkeypatch, lambda _, real: real())
+    with held_in_lmdb(db) as go:
+        first = Writing(db, "door", 3)
+        assert commits.begun.wait(30)
+        second = Writing(db, "door", 4)
+        assert was_refused.wait(30)
+        go.set()
+        ack = first.wait()
+        second.wait()
+    assert ack is not None
+    assert isinstance(second.error, ResourceExhausted)
+    with db._users.use("alice") as memory:
+        assert memory._writer._commits._under_way is None
+    assert seqs(db) == [0, 1, 2, 3]
+    assert db.user("alice").stream("door", space="cam").write(clip(4)).revision == ack.revision + 1
+
+
 def test_where_the_one_before_is_in_the_store_and_not_in_memory_the_user_is_opened_anew(
     db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
