@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Any
 
 import lmdb
@@ -21,6 +21,7 @@ from memdb import Clip, Keyframe, ResourceExhausted, Unavailable
 from memdb.clock import ManualClock
 from memdb.engine import writer
 from memdb.engine.database import EmbeddedDatabase
+from memdb.store import writes
 from memdb.store.environment import Environment
 from memdb.store.native_commit import NativeCommit, ReadyCommit, native_commit
 from memdb.types.clip import Ack
@@ -156,6 +157,34 @@ def test_it_is_written_as_soon_as_the_one_before_is(
     assert seqs(db) == [0, 1, 2, 3, 4]
     assert db.user("alice").ground(vector(4), limit=1).hits[0].clip.seq == 4
     assert db.verify().ok
+
+
+def test_who_asks_whether_it_may_does_not_try_the_edge(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has the lock of the queue, for which all wait that write to the user."""
+    asked_by: list[str] = []
+
+    def asked() -> NativeCommit | None:
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None:
+            asked_by.append(frame.f_code.co_qualname)
+            frame = frame.f_back
+        return native_commit()
+
+    monkeypatch.setattr(writes, "native_commit", asked)
+    filled(db, 3)
+    commits = the_first(monkeypatch, lambda _, real: real())
+    with held_in_lmdb(db) as go:
+        first = Writing(db, "door", 3)
+        assert commits.begun.wait(30)
+        second = Writing(db, "door", 4)
+        assert commits.behind.wait(30)
+        go.set()
+        assert first.wait()
+        assert second.wait()
+    assert "Writes.write_ready" in asked_by
+    assert "Writer._may_follow" not in asked_by
 
 
 def test_a_third_waits_until_the_second_has_the_disk(
