@@ -268,7 +268,7 @@ class Backups:
             if not isinstance(error, NotFound):
                 log.exception("a user is not in the backup", extra={"fields": {"user": user}})
                 growing.damaged.append(user)
-                with suppress(DataLoss):
+                with suppress(DataLoss, Unavailable):
                     self._kept(growing, path)  # those backups need it, by the master key of now
             return
         failpoints.hit("backup.user_after")

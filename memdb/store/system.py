@@ -18,6 +18,10 @@ _BROKEN: Final = frozenset((errno.EIO, errno.ENOMEM))
 FULL: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 """No room on the disk, in somebody's share of it, in one file (``ulimit -f``)."""
 _FULL_WORDS: Final = tuple(map(os.strerror, sorted(FULL)))
+LOST: Final = frozenset((errno.EIO, errno.EISDIR))
+"""Of one file: what is in it cannot be had; whatever else the system says may pass."""
+FORBIDDEN: Final = frozenset((errno.EACCES, errno.EPERM))
+"""A matter of rights, and not of what is there: whoever sees to them has it back."""
 _TOO_MANY: Final = frozenset((errno.EMFILE, errno.ENFILE))
 
 
