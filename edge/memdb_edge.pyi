@@ -72,6 +72,51 @@ class PlainClips(Buffer):
         whether it is float16; None or, of short_memory, rows, dim, where the payload begins and ends, and its
         checksum; None or transcript, (rows, dim, elements) of transcript_features, events, keyframes and labels by key.
         """
+    def runs(self, epoch: int) -> list[PlainRun] | None:
+        """The clips as runs of numbers that follow each other, of vectors that are alike; None where one is of another
+        epoch, or has more than vectors, or is open.
+        """
+
+class PlainRun:
+    """Clips of a message that are nothing but vectors; what is not said here is `memdb.types.plain_run.PlainRun`'s."""
+
+    epoch: int
+    first_seq: int
+    dim: int
+    is_half: bool
+    may_be_zero: bool
+    payload_bytes: int
+    message: PlainClips
+    def __len__(self) -> int: ...
+    def clips(self) -> list[tuple[Any, ...]]:
+        """As `PlainClips.clips`."""
+    def stage(
+        self,
+        clips: dict[bytes, bytes | memoryview],
+        vectors: dict[bytes, bytes | memoryview],
+        short_memory: dict[bytes, bytes | memoryview],
+        ledger: dict[bytes, bytes | memoryview],
+        stream_no: int,
+        space_no: int,
+        first_no: int,
+        birth: int,
+    ) -> tuple[bytes, bytes, bytes]: ...
+
+def stage_plain(
+    clips: dict[bytes, bytes | memoryview],
+    vectors: dict[bytes, bytes | memoryview],
+    short_memory: dict[bytes, bytes | memoryview],
+    ledger: dict[bytes, bytes | memoryview],
+    operations: list[Any],
+    ledger_keys: list[bytes],
+    stream_nos: list[int],
+    dim: int,
+    is_half: bool,
+    space_no: int,
+    first_no: int,
+    birth: int,
+) -> tuple[bytes, bytes, bytes] | None:
+    """See `memdb.store.plain_clips.Stage`."""
 
 def read_clips(message: bytes, /) -> PlainClips | None:
     """The clips of an ``IngestClipsRequest``; None where it is not plain, or many values would be made of it."""

@@ -1,4 +1,5 @@
-"""Builds the extension against the gRPC of the system (Debian: libgrpc++-dev), which pkg-config names."""
+"""Builds the extension against the gRPC of the system (Debian: libgrpc++-dev), which pkg-config names, with xxHash's
+functions inline (libxxhash-dev: a header, nothing is loaded for it)."""
 
 import os
 import shlex
@@ -12,9 +13,7 @@ from setuptools import setup
 
 
 def _flags(*what: str) -> list[str]:
-    told = subprocess.run(
-        ["pkg-config", *what, "grpc++"], check=True, capture_output=True, text=True
-    ).stdout
+    told = subprocess.run(["pkg-config", *what], check=True, capture_output=True, text=True).stdout
     return shlex.split(told)
 
 
@@ -36,11 +35,11 @@ setup(
                 "-ffp-contract=off",
                 "-Wall",
                 "-Wextra",
-                *_flags("--cflags"),
+                *_flags("--cflags", "grpc++", "libxxhash"),
                 # Last, so that they win over those of before: CXXFLAGS would not.
                 *shlex.split(os.environ.get("MEMDB_EDGE_FLAGS", "")),
             ],
-            extra_link_args=_flags("--libs"),
+            extra_link_args=_flags("--libs", "grpc++"),
             cxx_std=17,
         )
     ]

@@ -9,7 +9,7 @@
 #   3. this project, editable.
 #
 # And the native edge of the server (edge/), where the system has a compiler and the headers of gRPC's C++ library
-# (Debian: libgrpc++-dev). Without it the server takes calls by Python's gRPC.
+# and of xxHash (Debian: libgrpc++-dev, libxxhash-dev). Without it the server takes calls by Python's gRPC.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -37,11 +37,11 @@ say "$(cat requirements/torch.txt)"
 "$venv/bin/pip" install -qq --no-compile --no-deps $torch_args -r requirements/torch.txt
 say "memdb itself, editable"
 "$venv/bin/pip" install -qq --no-compile --no-deps --no-build-isolation -e .
-if command -v c++ >/dev/null && pkg-config --exists grpc++ 2>/dev/null; then
+if command -v c++ >/dev/null && pkg-config --exists grpc++ libxxhash 2>/dev/null; then
     say "the native edge"
     "$venv/bin/pip" install -qq --no-compile --no-deps --no-build-isolation --force-reinstall ./edge ||
         say "it could not be built: the server takes calls by Python's gRPC"
 else
-    say "no native edge, which needs c++, pkg-config and libgrpc++-dev: the server takes calls by Python's gRPC"
+    say "no native edge, which needs c++, pkg-config, libgrpc++-dev and libxxhash-dev: the server takes calls by Python's gRPC"
 fi
 say "done"

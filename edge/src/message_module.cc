@@ -6,6 +6,7 @@
 
 #include "payload.h"
 #include "python_memory.h"
+#include "run_module.h"
 
 namespace py = pybind11;
 
@@ -81,9 +82,12 @@ py::object TensorOf(const Message& message, const std::optional<Tensor>& tensor)
   return py::make_tuple(tensor->rows, tensor->dim, begin, begin + tensor->payload.size(), tensor->checksum);
 }
 
-py::list ClipsOf(const Message& message) {
+}  // namespace
+
+py::list ClipsOf(const Message& message, std::size_t begin, std::size_t end) {
   py::list made;
-  for (const auto& clip : *message.clips()) {
+  for (std::size_t place = begin; place < end; ++place) {
+    const auto& clip = (*message.clips())[place];
     const auto& frames = clip.frames_per_token_row;
     made.append(py::make_tuple(clip.seq, clip.epoch, clip.start_ns, clip.end_ns, clip.sealed,
                                frames ? py::object(py::float_(*frames)) : py::none(),
@@ -92,8 +96,6 @@ py::list ClipsOf(const Message& message) {
   }
   return made;
 }
-
-}  // namespace
 
 py::object Joined(const std::vector<std::string_view>& pieces) {
   std::size_t length = 0;
@@ -126,7 +128,13 @@ void DefineMessage(py::module_& module) {
                                static_cast<py::ssize_t>(bytes.size()), true);
       })
       .def("__len__", [](const Message& message) { return message.bytes().size(); })
-      .def("clips", &ClipsOf);
+      .def("clips", [](const Message& message) { return ClipsOf(message, 0, message.clips()->size()); })
+      .def(
+          "runs",
+          [](const py::object& its, std::uint64_t epoch) {
+            return RunsOf(its, py::cast<const Message&>(its), epoch);
+          },
+          py::arg("epoch"));
   module.def("look_at", [](const py::bytes& payload, bool plain) {
     const std::string_view data(payload);
     if (data.size() < kPayloadBytesMin) throw py::value_error("payload");

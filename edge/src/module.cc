@@ -17,8 +17,10 @@
 #include "kept.h"
 #include "listed_module.h"
 #include "message_module.h"
+#include "plain_module.h"
 #include "python_memory.h"
 #include "rows_module.h"
+#include "run_module.h"
 #include "server.h"
 #include "shelf.h"
 #include "sketch_module.h"
@@ -330,7 +332,7 @@ PYBIND11_MODULE(memdb_edge, module) {
   if (PyErr_Occurred()) throw py::error_already_set();
   module.doc() = "A gRPC server as bytes and events: the native edge of memdb.";
   module.attr("__version__") = MEMDB_EDGE_VERSION;
-  module.attr("interface") = 9;  // memdb/native.py
+  module.attr("interface") = 10;  // memdb/native.py
   module.attr("grpc_version") = grpc::Version();
   py::class_<Handle>(module, "Call", py::custom_type_setup(&ThrowsWithoutMemory))
       .def_property_readonly("method", &Handle::method)
@@ -352,6 +354,8 @@ PYBIND11_MODULE(memdb_edge, module) {
   DefineSketch(module);
   DefineCommit(module);
   DefineRows(module);
+  DefineRun(module);
+  DefinePlain(module);
   py::class_<Shelf, std::shared_ptr<Shelf>> shelf(module, "Shelf");
   DefineListed(shelf);
   shelf

@@ -29,7 +29,16 @@ class Removed:
 
 
 Outcome = (
-    Ack | StreamInfo | Fact | list[Fact] | Snapshot | StandingQuestion | Removed | int | MemdbError
+    Ack
+    | list[Ack | MemdbError]
+    | StreamInfo
+    | Fact
+    | list[Fact]
+    | Snapshot
+    | StandingQuestion
+    | Removed
+    | int
+    | MemdbError
 )
 """What one operation gave: its value, the commit's revision, or the error that refused it."""
 

@@ -7,6 +7,8 @@ then written, so one that is refused leaves nothing behind and the others of its
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from memdb.engine.applied import Applied, Outcome
 from memdb.engine.apply_clip import write_clip
 from memdb.engine.apply_erasure import (
@@ -24,6 +26,7 @@ from memdb.engine.apply_removal import (
     thin_clips,
 )
 from memdb.engine.apply_retention import mark_sweep, set_retention
+from memdb.engine.apply_run import one_by_one, write_run
 from memdb.engine.apply_standing import create_standing, remove_standing
 from memdb.engine.apply_stream import space_no_of, stream_of
 from memdb.engine.apply_value import remove_value
@@ -65,6 +68,7 @@ from memdb.types.operation import (
     SetRetention,
     ThinClips,
     WriteClip,
+    WriteRun,
 )
 from memdb.types.snapshot import Snapshot
 from memdb.types.space import Space
@@ -76,20 +80,7 @@ def apply(txn: Transaction, applied: Applied, operations: list[Operation]) -> No
     applied: what the operations before these in the same commit gave; added to.
     """
     draft = applied.draft
-    done = 0
-    while done < len(operations):
-        plain = plain_from(applied, operations, done)
-        if plain is None:
-            _try(txn, applied, operations[done])
-            done += 1
-            continue
-        for are_new, clips in plain.stretches(txn):
-            if are_new:
-                write_plain(txn, applied, clips)
-            else:
-                for operation in clips.operations:
-                    _try(txn, applied, operation)
-        done += len(plain)
+    _apply_each(txn, applied, operations)
     if applied.changed:
         key = schema.revision_key(draft.revision)
         txn.put(
@@ -98,8 +89,46 @@ def apply(txn: Transaction, applied: Applied, operations: list[Operation]) -> No
         txn.put(Table.META, schema.META_COUNTERS, pack(schema.META_COUNTERS, draft.counters()))
 
 
+def _apply_each(txn: Transaction, applied: Applied, operations: Sequence[Operation]) -> None:
+    """Decide and write operations, as many of them at once as may be."""
+    done = 0
+    while done < len(operations):
+        operation = operations[done]
+        if type(operation) is WriteRun:
+            _write_run(txn, applied, operation)
+            done += 1
+            continue
+        plain = plain_from(applied, operations, done)
+        if plain is None:
+            _try(txn, applied, operation)
+            done += 1
+            continue
+        for are_new, clips in plain.stretches(txn):
+            if are_new:
+                write_plain(txn, applied, clips)
+            else:
+                for clip in clips.operations:
+                    _try(txn, applied, clip)
+        done += len(plain)
+
+
+def _write_run(txn: Transaction, applied: Applied, operation: WriteRun) -> None:
+    """Decide and write the clips of a run; one outcome joins those that are there, with what became of each."""
+    acks = write_run(txn, applied, operation)
+    if acks is not None:
+        applied.outcomes.append(acks)
+        return
+    before, applied.outcomes = applied.outcomes, []
+    try:
+        _apply_each(txn, applied, one_by_one([operation]))
+    finally:
+        outcomes, applied.outcomes = applied.outcomes, before
+    applied.outcomes.append(outcomes)  # type: ignore[arg-type]  # clips give acks
+
+
 def _try(txn: Transaction, applied: Applied, operation: Operation) -> None:
     """Decide and write one operation; its outcome, which may be why it is refused, joins those that are there."""
+    assert not isinstance(operation, WriteRun), "its clips have an outcome each"
     try:
         outcome = (
             write_clip(txn, applied, operation)

@@ -13,8 +13,8 @@ from itertools import groupby
 from typing import Final
 
 from memdb.engine.applied import Applied
-from memdb.engine.effects import NewClip
-from memdb.index.names import NAMELESS
+from memdb.engine.effects import NewRows
+from memdb.errors import MemdbError
 from memdb.store import schema
 from memdb.store.idents import IdKind, make_ids
 from memdb.store.plain_clips import put_plain
@@ -28,8 +28,6 @@ from memdb.types.space import Space
 from memdb.types.unchecked import maker
 
 _ack: Final = maker(Ack)
-_new: Final = tuple.__new__
-"""Of a `NewClip`, without the function that a named tuple has for that."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,20 +125,20 @@ def write_plain(txn: Transaction, applied: Applied, plain: Plain) -> None:
     draft = applied.draft
     birth, first_no, count = draft.revision, draft.next_clip_no, len(plain)
     draft.next_clip_no += count
-    rows = put_plain(
+    stored = put_plain(
         txn, plain.space_no, first_no, birth, plain.stream_nos, plain.keys, plain.operations
     )
-    effects, outcomes, entries = applied.effects.clips, applied.outcomes, applied.entries
+    dtype = plain.operations[0].clip.global_memory.dtype
+    applied.outcomes += written(applied, NewRows(plain.space_no, first_no, count, dtype, stored))
+
+
+def written(applied: Applied, rows: NewRows) -> list[Ack | MemdbError]:
+    """Note rows that were written; the acknowledgements of their clips."""
+    draft, first_no, count = applied.draft, rows.first_no, rows.count
+    applied.effects.rows.append(rows)
+    applied.entries += [LogEntry("clip", no) for no in range(first_no, first_no + count)]
     ids = make_ids(draft.id_key, IdKind.CLIP, first_no, count)
-    clip_no = first_no
-    for operation, (row, content), clip_id in zip(plain.operations, rows, ids, strict=True):
-        vector = operation.clip.global_memory
-        effects.append(
-            _new(NewClip, (plain.space_no, clip_no, row, vector, True, [], NAMELESS, content))
-        )
-        entries.append(LogEntry("clip", clip_no))
-        outcomes.append(_ack(clip_id, birth, False))
-        clip_no += 1
+    return [_ack(clip_id, draft.revision, False) for clip_id in ids]
 
 
 def _is_plain(clip: Clip) -> bool:

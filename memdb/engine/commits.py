@@ -35,7 +35,7 @@ from memdb.store.renewal import renew
 from memdb.store.schema import META_COUNTERS, Table
 from memdb.store.staging import Entries, NotStaged, Staged, ready_commit, write_into
 from memdb.store.transaction import Transaction
-from memdb.types.operation import Operation, WriteClip, makes_room
+from memdb.types.operation import Operation, WriteClip, WriteRun, makes_room
 
 
 @dataclass(slots=True, eq=False)
@@ -156,7 +156,7 @@ class Commits:
         """Decide operations ahead, where that is possible; else the group is forgotten.
 
         below: what is being written, and ``base`` knows of."""
-        if not all(isinstance(operation, WriteClip) for operation in operations):
+        if not all(isinstance(operation, WriteClip | WriteRun) for operation in operations):
             group.forget()
             return
         try:

@@ -92,6 +92,18 @@ class EpochCoverage:
         # the two, or in both, never in neither.
         self.open_gaps = [*self.open_gaps[:place], *parts, *self.open_gaps[place + 1 :]]
 
+    def arrive_sealed(self, seq: int, start_ns: int, end_ns: int, birth: int) -> None:
+        """`arrive`, `begin` and `seal` of a clip's first version."""
+        if seq == self.newest_seq + 1:  # as nearly all come
+            self.clips += 1
+            self.newest_seq, self.newest_end_ns = seq, end_ns
+        else:
+            self.arrive(seq, start_ns, end_ns, birth)
+        if self.first_start_ns is None or start_ns < self.first_start_ns:
+            self.first_start_ns = start_ns
+        if seq > self.sealed_seq:
+            self.sealed_seq, self.sealed_end_ns = seq, end_ns
+
     def grow(self, seq: int, start_ns: int | None, end_ns: int | None, birth: int) -> None:
         """Note a later version of a clip that has come."""
         if seq == self.newest_seq:

@@ -5,11 +5,14 @@ returned.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from memdb.index.names import ClipNames
+import numpy as np
+
+from memdb.index.names import NAMELESS, ClipNames
 from memdb.index.text import Document
-from memdb.store.rows import Row
+from memdb.store.plain_clips import StoredRows
+from memdb.store.rows import Row, row_fields
 from memdb.types.arrays import Array
 
 
@@ -26,6 +29,34 @@ class NewClip(NamedTuple):
     names: ClipNames
     content: int
     """Of the vector as it is stored (`memdb.store.rows.vector_content`)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NewRows:
+    """First versions of plain clips, numbered one after the other."""
+
+    space_no: int
+    first_no: int
+    count: int
+    dtype: np.dtype[Any]
+    """Of the vectors, float16 or float32 as they were written."""
+    stored: StoredRows
+
+    def clips(self) -> list[NewClip]:
+        """Each for itself."""
+        vectors = np.frombuffer(self.stored.vectors, self.dtype).reshape(self.count, -1)
+        contents = np.frombuffer(self.stored.contents, np.uint64).tolist()
+        rows = [
+            Row(stream_no, epoch, seq, start_ns, end_ns, bool(sealed), *sizes)
+            for stream_no, epoch, seq, start_ns, end_ns, sealed, *sizes in row_fields(
+                self.stored.rows
+            )
+        ]
+        numbered = enumerate(rows, self.first_no)
+        return [
+            NewClip(self.space_no, no, row, vector, True, [], NAMELESS, content)
+            for (no, row), vector, content in zip(numbered, vectors, contents, strict=True)
+        ]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,6 +106,8 @@ class Effects:
     """All of one commit, in the order of its operations."""
 
     clips: list[NewClip] = field(default_factory=list)
+    rows: list[NewRows] = field(default_factory=list)
+    """Those of plain clips, which are not among `clips`."""
     facts: list[NewFact] = field(default_factory=list)
     forgotten: list[ForgottenFact] = field(default_factory=list)
     removed: list[RemovedClip] = field(default_factory=list)

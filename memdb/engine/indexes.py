@@ -7,18 +7,21 @@ an opening would make.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 
 import numpy as np
 
 from memdb.engine.coverage import Coverage
-from memdb.engine.effects import Effects, NewClip
+from memdb.engine.effects import Effects, NewClip, NewRows
 from memdb.engine.state import UserState
 from memdb.index.columns import ALIVE
 from memdb.index.directions import prepared_rows
+from memdb.index.names import NAMELESS
 from memdb.index.partition import ClipRows, Partition
 from memdb.index.text import Document, TextIndex
 from memdb.store import schema
-from memdb.store.rows import HEAD, packed_row
+from memdb.store.rows import HEAD, packed_row, row_fields
 
 
 @dataclass(slots=True)
@@ -33,10 +36,15 @@ class Indexes:
     def advance(self, effects: Effects, state: UserState) -> None:
         """Move to the commit of ``effects``, which made ``state``."""
         revision = state.revision
+        clips, plain = effects.clips, effects.rows
+        if plain and (clips or sum(rows.count for rows in plain) == 1):
+            # In the order of all numbers; and one row is sooner added without an array for each of its columns.
+            clips, plain = [*clips, *(clip for rows in plain for clip in rows.clips())], []
+        self._add_plain(plain, state)
         by_space: dict[int, list[NewClip]] = {}
         documents: list[Document] = []
         moved: dict[tuple[int, int], int] = {}
-        for clip in sorted(effects.clips, key=lambda clip: clip.clip_no):
+        for clip in sorted(clips, key=lambda clip: clip.clip_no):
             by_space.setdefault(clip.space_no, []).append(clip)
             stream_no, epoch_no, seq, start_ns, end_ns, sealed, *_ = clip.row
             epoch = self.coverage.epoch(stream_no, epoch_no)
@@ -49,16 +57,13 @@ class Indexes:
             if not clip.first_version:
                 self.texts.end(schema.UTTERANCE, clip.clip_no, revision)
             documents.extend(clip.documents)
-        for space_no, clips in by_space.items():
-            partition, space = self.partitions.get(space_no), state.spaces[space_no]
-            if partition is None:
-                partition = self.partitions[space_no] = Partition(space.dim, space.metric)
-            is_cosine = space.metric == "cosine"
-            if len(clips) == 1:
-                _add(partition, clips[0], revision, cosine=is_cosine)
+        for space_no, its_clips in by_space.items():
+            partition, is_cosine = self._partition(space_no, state)
+            if len(its_clips) == 1:
+                _add(partition, its_clips[0], revision, cosine=is_cosine)
             else:
-                partition.extend(_rows(clips, revision, cosine=is_cosine))
-            partition.name([clip.names for clip in clips])
+                partition.extend(_rows(its_clips, revision, cosine=is_cosine))
+            partition.name([clip.names for clip in its_clips])
         for (stream_no, epoch_no), space_no in moved.items():
             first_ns = self.partitions[space_no].first_start_ns(stream_no, epoch_no)
             self.coverage.epoch(stream_no, epoch_no).begin_anew(first_ns)
@@ -70,6 +75,36 @@ class Indexes:
         for gone in effects.forgotten:
             self.texts.forget(gone.fact_no, gone.texts, gone.about)
         self._take_away(effects)
+
+    def _partition(self, space_no: int, state: UserState) -> tuple[Partition, bool]:
+        """A space's, made where it is the first that comes there; whether it is one of cosines."""
+        partition, space = self.partitions.get(space_no), state.spaces[space_no]
+        if partition is None:
+            partition = self.partitions[space_no] = Partition(space.dim, space.metric)
+        return partition, space.metric == "cosine"
+
+    def _add_plain(self, plain: list[NewRows], state: UserState) -> None:
+        """`advance` by clips of which all are plain."""
+        by_space: dict[int, list[NewRows]] = {}
+        for rows in plain:
+            by_space.setdefault(rows.space_no, []).append(rows)
+            self._arrive(rows.stored.rows, state.revision)
+        for space_no, its_rows in by_space.items():
+            partition, is_cosine = self._partition(space_no, state)
+            dim = state.spaces[space_no].dim
+            added = _clip_rows(its_rows, dim, state.revision, cosine=is_cosine)
+            partition.extend(added)
+            partition.name([NAMELESS] * len(added.clip_no))
+
+    def _arrive(self, rows: bytes, revision: int) -> None:
+        """Note first versions of clips that are sealed."""
+        key = epoch = None
+        for stream_no, epoch_no, seq, start_ns, end_ns, _, _, _ in row_fields(rows):
+            if key != (stream_no, epoch_no):
+                key = stream_no, epoch_no
+                epoch = self.coverage.epoch(*key)
+            assert epoch is not None, "it was found"
+            epoch.arrive_sealed(seq, start_ns, end_ns, revision)
 
     def _began_ns(self, clip: NewClip) -> int | None:
         """Where an open clip began in the version before."""
@@ -139,6 +174,37 @@ def _add(partition: Partition, clip: NewClip, revision: int, *, cosine: bool) ->
         keyframe_bytes=keyframe_bytes,
         vector=prepared_rows([clip.vector], cosine=cosine)[0],
         content=clip.content,
+    )
+
+
+def _clip_rows(plain: list[NewRows], dim: int, revision: int, *, cosine: bool) -> ClipRows:
+    stored = [rows.stored for rows in plain]
+    fields = np.frombuffer(b"".join([its.rows for its in stored]), HEAD)
+    count = len(fields)
+    vectors = [
+        prepared_rows(
+            np.frombuffer(b"".join([rows.stored.vectors for rows in alike]), dtype).reshape(
+                -1, dim
+            ),
+            cosine=cosine,
+        )
+        for dtype, alike in groupby(plain, attrgetter("dtype"))
+    ]
+    numbers = [no for rows in plain for no in range(rows.first_no, rows.first_no + rows.count)]
+    return ClipRows(
+        clip_no=np.array(numbers, np.uint64),
+        stream_no=fields["stream_no"],
+        epoch=fields["epoch"],
+        seq=fields["seq"],
+        start_ns=fields["start_ns"],
+        end_ns=fields["end_ns"],
+        sealed=fields["sealed"],
+        birth=np.full(count, revision, np.uint64),
+        death=np.full(count, ALIVE, np.uint64),
+        short_memory_bytes=fields["short_memory_bytes"],
+        keyframe_bytes=fields["keyframe_bytes"],
+        vectors=vectors[0] if len(vectors) == 1 else np.concatenate(vectors),
+        content=np.frombuffer(b"".join([its.contents for its in stored]), np.uint64),
     )
 
 

@@ -18,7 +18,7 @@ from typing import Final
 from memdb.engine.view import View
 from memdb.errors import FailedPrecondition, MemdbError, ResourceExhausted
 from memdb.types.limits import GAPS_MAX, LATE_SEQ_MAX
-from memdb.types.operation import WriteClip
+from memdb.types.operation import WriteClip, WriteRun
 
 Newest = Mapping[tuple[str, int], int]
 """By stream and epoch, the highest number that will have come before something: it is in the queue of commits, and no
@@ -28,12 +28,12 @@ NOTHING: Final[Newest] = {}
 
 def refusals(
     view: View,
-    operations: Sequence[WriteClip],
+    operations: Sequence[WriteClip | WriteRun],
     seq_ahead_max: int,
     on_its_way: Newest = NOTHING,
     reached: dict[tuple[str, int], int] | None = None,
 ) -> list[MemdbError | None]:
-    """Why each clip is refused, None where it is not.
+    """Why each clip is refused, None where it is not; one after the other, those of runs too.
 
     reached: is told what `Newest` is for those that come behind these.
 
@@ -45,30 +45,37 @@ def refusals(
     opened: dict[tuple[str, int], int] = {}
     """Gaps of each epoch that these open, and no view has."""
     for operation in operations:
-        key = (operation.stream, operation.clip.epoch)
+        if isinstance(operation, WriteRun):
+            run = operation.run
+            epoch, first, count = run.epoch, run.first_seq, len(run)
+        else:
+            epoch, first, count = operation.clip.epoch, operation.clip.seq, 1
+        stream = operation.stream
+        key = (stream, epoch)
         newest = reached.get(key)
         if newest is None:
-            newest = max(_newest(view, operation), on_its_way.get(key, -1))
+            newest = max(_newest(view, stream, epoch), on_its_way.get(key, -1))
             reached[key] = newest
-        if operation.clip.seq == newest + 1 and view.quarantine.is_empty:
+        if first == newest + 1 and view.quarantine.is_empty:
             # As nearly all come.
-            reached[key] = newest + 1
-            found.append(None)
+            reached[key] = newest + count
+            found += [None] * count
             continue
-        refusal = too_far_ahead(operation, newest, seq_ahead_max) or _refusal(
-            view, operation, newest, opened.get(key, 0)
-        )
-        if refusal is None and operation.clip.seq > newest:
-            if operation.clip.seq > newest + 1:
-                opened[key] = opened.get(key, 0) + 1
-            reached[key] = operation.clip.seq
-        found.append(refusal)
+        for seq in range(first, first + count):
+            newest = reached[key]
+            refusal = too_far_ahead(seq, newest, seq_ahead_max) or _refusal(
+                view, stream, epoch, seq, newest, opened.get(key, 0)
+            )
+            if refusal is None and seq > newest:
+                if seq > newest + 1:
+                    opened[key] = opened.get(key, 0) + 1
+                reached[key] = seq
+            found.append(refusal)
     return found
 
 
-def too_far_ahead(operation: WriteClip, newest: int, seq_ahead_max: int) -> MemdbError | None:
+def too_far_ahead(seq: int, newest: int, seq_ahead_max: int) -> MemdbError | None:
     """The refusal of a number that skips too many after ``newest``, -1 where there is none."""
-    seq = operation.clip.seq
     if seq - newest - 1 <= seq_ahead_max:
         return None
     after = f"after {newest}, the newest clip of" if newest >= 0 else "at the beginning of"
@@ -80,22 +87,23 @@ def too_far_ahead(operation: WriteClip, newest: int, seq_ahead_max: int) -> Memd
     )
 
 
-def _newest(view: View, operation: WriteClip) -> int:
-    """The highest number of a clip's epoch, -1 where nothing has come."""
-    stream = view.state.streams.get(operation.stream)
-    coverage = None if stream is None else view.coverage.find(stream.no, operation.clip.epoch)
+def _newest(view: View, stream: str, epoch: int) -> int:
+    """The highest number of an epoch, -1 where nothing has come."""
+    known = view.state.streams.get(stream)
+    coverage = None if known is None else view.coverage.find(known.no, epoch)
     return -1 if coverage is None else coverage.newest_seq
 
 
-def _refusal(view: View, operation: WriteClip, newest: int, opened: int) -> MemdbError | None:
+def _refusal(
+    view: View, stream: str, epoch: int, seq: int, newest: int, opened: int
+) -> MemdbError | None:
     """newest: as `_newest`, with those of the same batch before it; opened: gaps that these open."""
-    stream = view.state.streams.get(operation.stream)
-    seq = operation.clip.seq
-    if stream is not None and not view.quarantine.is_empty:
-        damaged = view.quarantine.refusal(stream.no, operation.clip.epoch, seq)
+    known = view.state.streams.get(stream)
+    if known is not None and not view.quarantine.is_empty:
+        damaged = view.quarantine.refusal(known.no, epoch, seq)
         if damaged is not None:
             return damaged
-    coverage = None if stream is None else view.coverage.find(stream.no, operation.clip.epoch)
+    coverage = None if known is None else view.coverage.find(known.no, epoch)
     if seq == newest + 1:
         return None
     if coverage is not None and seq <= newest - LATE_SEQ_MAX and coverage.is_missing(seq):

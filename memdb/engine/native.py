@@ -22,6 +22,7 @@ from memdb.index.matrix import Matrix
 from memdb.index.planes import padded, split, split_by
 from memdb.index.row_codes import RowCodes
 from memdb.native import is_installed
+from memdb.store.plain_clips import stage_by
 from memdb.types import arrays
 from memdb.types.arrays import Array
 
@@ -67,13 +68,14 @@ class Arithmetic:
 
 @cache
 def lend() -> None:
-    """Have the edge look through the elements of float16 arrays, and make rows for indexes, wherever in this process
-    that is to be done."""
+    """Have the edge look through the elements of float16 arrays, make what is stored of plain clips, and rows for
+    indexes, wherever in this process that is to be done."""
     if not is_installed():
         return
     import memdb_edge  # noqa: PLC0415 - as above
 
     arrays.look_by(memdb_edge.are_finite)
+    stage_by(memdb_edge.stage_plain)
     if _makes_rows():
         unit_rows_by(memdb_edge.unit_rows)
         split_by(memdb_edge.split_rows)

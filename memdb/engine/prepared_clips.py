@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from memdb.engine import lateness
+from memdb.engine.applied import Outcome
+from memdb.engine.apply_run import one_by_one
 from memdb.engine.passage import Passage
 from memdb.errors import MemdbError, ResourceExhausted
 from memdb.types.clip import Ack
-from memdb.types.operation import WriteClip
+from memdb.types.operation import Operation, WriteClip, WriteRun
 
 if TYPE_CHECKING:
     from memdb.engine.memory import UserMemory
@@ -20,12 +22,13 @@ _NO_ROOM: Final = ("DISK_FULL", "QUOTA")
 
 def write_prepared(
     user: EmbeddedUser,
-    operations: Sequence[WriteClip],
+    operations: Sequence[WriteClip | WriteRun],
     queued: Callable[[], None] | None = None,
     on_its_way: lateness.Newest = lateness.NOTHING,
     passages: Sequence[Passage] = (),
 ) -> list[Ack | MemdbError]:
-    """Store clips; blocks until they are durable and searchable.  An acknowledgement or error for each, in order.
+    """Store clips; blocks until they are durable and searchable.  An acknowledgement or error for each, in order, also
+    for each of a run.
 
     queued: called when later calls can only come behind this one; on_its_way: what this one came behind; passages: of
     those, with which it is refused.
@@ -41,11 +44,25 @@ def write_prepared(
         for passage in passages:
             passage.reached = reached
         if not any(refusals):
-            return memory.write(list(operations), queued, passages)  # type: ignore[return-value]  # clips give acks
-        taken = [o for o, refusal in zip(operations, refusals, strict=True) if not refusal]
-        return filled(refusals, memory.write(taken, queued, passages))  # type: ignore[arg-type]  # as above
+            return _of_each(memory.write(list(operations), queued, passages))
+        each = one_by_one(operations)
+        taken: list[Operation] = [
+            operation for operation, refusal in zip(each, refusals, strict=True) if not refusal
+        ]
+        return filled(refusals, _of_each(memory.write(taken, queued, passages)))
 
     return user.with_memory(write, create=True)
+
+
+def _of_each(outcomes: Iterable[Outcome]) -> list[Ack | MemdbError]:
+    """Those of the clips of runs among the others."""
+    found: list[Ack | MemdbError] = []
+    for outcome in outcomes:
+        if isinstance(outcome, list):
+            found += outcome  # type: ignore[arg-type]  # clips give acks
+        else:
+            found.append(outcome)  # type: ignore[arg-type]  # as above
+    return found
 
 
 def filled(

@@ -32,6 +32,17 @@ class Reached:
         self._seqs[key] = seq
         return True
 
+    def advance_over(self, stream_no: int, epoch: int, first_seq: int, count: int) -> bool:
+        """`advance` by numbers that follow each other, where none of them was there; else nothing is noted."""
+        key = stream_no, epoch
+        newest = self._seqs.get(key)
+        if newest is None:
+            newest = self._opened(key)
+        if first_seq <= newest:
+            return False
+        self._seqs[key] = first_seq + count - 1
+        return True
+
     def is_full(self, stream_no: int, epoch: int) -> bool:
         """Whether the epoch has as many gaps as it may, as of the newest commit that is shown."""
         found = None if self._coverage is None else self._coverage.find(stream_no, epoch)

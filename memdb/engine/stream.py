@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from memdb.codecs.tensors import checked_clip, encoded
 from memdb.engine import lateness, native
 from memdb.engine.apply_clip import check_clip
+from memdb.engine.apply_run import one_by_one
 from memdb.engine.ingest import EmbeddedIngestWriter
 from memdb.engine.passage import Passage
 from memdb.engine.prepared_clips import filled, write_prepared
@@ -24,7 +25,8 @@ from memdb.types.gap_page import checked_gap_page, gap_page
 from memdb.types.grounding import AsOf
 from memdb.types.ids import check_id
 from memdb.types.ingest import EMBEDDED_INGEST_WINDOW
-from memdb.types.operation import CreateStream, SetRetention, WriteClip
+from memdb.types.operation import CreateStream, SetRetention, WriteClip, WriteRun
+from memdb.types.plain_run import PlainRun
 from memdb.types.retention import Retention, as_retention
 from memdb.types.space import Space
 from memdb.types.stream import Gap, Ledger, StreamInfo
@@ -95,13 +97,13 @@ class EmbeddedStream:
 
     def write_batch(
         self,
-        clips: Sequence[Clip],
+        clips: Sequence[Clip | PlainRun],
         queued: Callable[[], None] | None = None,
         on_its_way: lateness.Newest = lateness.NOTHING,
         passages: Sequence[Passage] = (),
     ) -> list[Ack | MemdbError]:
         """Store clips; blocks until they are durable and searchable.  An acknowledgement or error
-        for each, in order.
+        for each, in order, also for each of a run.
 
         queued, on_its_way, passages: see `memdb.engine.prepared_clips`.
 
@@ -111,16 +113,22 @@ class EmbeddedStream:
         operations, refusals = self.prepare_all(clips)
         return filled(refusals, self.write_prepared(operations, queued, on_its_way, passages))
 
-    def prepare_all(self, clips: Sequence[Clip]) -> tuple[list[WriteClip], list[MemdbError | None]]:
+    def prepare_all(
+        self, clips: Sequence[Clip | PlainRun]
+    ) -> tuple[list[WriteClip | WriteRun], list[MemdbError | None]]:
         """`prepare` for clips: the operations of those that can be written, and for each clip why it
         cannot, None where it can.
 
         Raises `NotFound` (``SPACE_NOT_FOUND``).
         """
         wanted = self._wanted_space()
-        operations: list[WriteClip] = []
+        operations: list[WriteClip | WriteRun] = []
         refusals: list[MemdbError | None] = []
         for clip in clips:
+            if not isinstance(clip, Clip):
+                operations.append(WriteRun(self._name, wanted, clip))
+                refusals += [None] * len(clip)
+                continue
             try:
                 operations.append(self._write_clip(wanted, clip))
                 refusals.append(None)
@@ -138,7 +146,7 @@ class EmbeddedStream:
 
     def write_prepared(
         self,
-        operations: Sequence[WriteClip],
+        operations: Sequence[WriteClip | WriteRun],
         queued: Callable[[], None] | None = None,
         on_its_way: lateness.Newest = lateness.NOTHING,
         passages: Sequence[Passage] = (),
@@ -150,6 +158,7 @@ class EmbeddedStream:
         if not operations:
             return []
         if not self._user.is_known():
+            operations = one_by_one(operations)
             self._check_first_write(operations[0])
         return write_prepared(self._user, operations, queued, on_its_way, passages)
 
@@ -242,6 +251,6 @@ class EmbeddedStream:
                 value=self._user.id,
             )
         check_clip(operation.space, None, operation)
-        refusal = lateness.too_far_ahead(operation, -1, self._user.seq_ahead_max)
+        refusal = lateness.too_far_ahead(operation.clip.seq, -1, self._user.seq_ahead_max)
         if refusal is not None:
             raise refusal

@@ -11,9 +11,10 @@ from memdb.engine.prepared_clips import filled, may_pass_in_part, write_prepared
 from memdb.engine.stream import EmbeddedStream
 from memdb.errors import MemdbError
 from memdb.types.clip import Ack, Clip
-from memdb.types.operation import WriteClip
+from memdb.types.operation import WriteClip, WriteRun, parts
+from memdb.types.plain_run import PlainRun
 
-Batch = tuple[EmbeddedStream, Sequence[Clip]]
+Batch = tuple[EmbeddedStream, Sequence[Clip | PlainRun]]
 Outcomes = list[Ack | MemdbError]
 Written = Outcomes | Exception
 """An outcome for each clip of a batch, or what befell all of it: also what is no refusal, as where memory is short."""
@@ -54,7 +55,7 @@ def its_own(error: Exception) -> Exception:
 
 def _alone(
     stream: EmbeddedStream,
-    clips: Sequence[Clip],
+    clips: Sequence[Clip | PlainRun],
     queued: Callable[[], None],
     on_its_way: Newest,
     passage: Passage,
@@ -77,7 +78,7 @@ def _together(
     if not user.is_known():
         return None
     found: list[Written] = []
-    prepared: list[tuple[int, list[WriteClip], list[MemdbError | None]]] = []
+    prepared: list[tuple[int, list[WriteClip | WriteRun], list[MemdbError | None]]] = []
     for index, (stream, clips) in enumerate(batches):
         try:
             prepared.append((index, *stream.prepare_all(clips)))
@@ -103,5 +104,5 @@ def _together(
             found[index] = its_own(error)
         return found
     for index, operations, refusals in prepared:
-        found[index] = filled(refusals, islice(outcomes, len(operations)))
+        found[index] = filled(refusals, islice(outcomes, sum(map(parts, operations))))
     return found

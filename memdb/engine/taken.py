@@ -14,7 +14,15 @@ from typing import Final
 
 from memdb.engine.submission import Submission
 from memdb.types.limits import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX
-from memdb.types.operation import Operation, makes_room, subject
+from memdb.types.operation import (
+    Operation,
+    WriteClip,
+    WriteRun,
+    clip_subject,
+    makes_room,
+    parts,
+    subject,
+)
 
 SHARE_OPERATIONS_MAX: Final = 64
 """Operations that one caller puts into a group while others wait."""
@@ -32,6 +40,8 @@ class Taken:
         "has_ended",
         "is_counted",
         "making_room",
+        "parts",
+        "runs",
         "size",
         "subjects",
         "there",
@@ -40,6 +50,10 @@ class Taken:
     def __init__(self) -> None:
         self.entries: list[tuple[Submission, Operation]] = []
         self.subjects: set[tuple[object, ...]] = set()
+        self.runs: dict[tuple[str, int], list[tuple[int, int]]] = {}
+        """Of those that are runs, by stream and epoch: the first and the last number of each."""
+        self.parts = 0
+        """How many operations its entries count as."""
         self.size = 0
         """Payload bytes."""
         self.making_room: bool | None = None
@@ -56,13 +70,13 @@ class Taken:
     def take(self, submission: Submission) -> bool:
         """The next operation of a submission; whether it fits."""
         operation = submission.operations[submission.next]
-        size = submission.sizes[submission.next]
+        size, its_parts = submission.sizes[submission.next], parts(operation)
         if self.entries and (
-            len(self.entries) >= BATCH_OPERATIONS_MAX or self.size + size > BATCH_BYTES_MAX
+            self.parts + its_parts > BATCH_OPERATIONS_MAX or self.size + size > BATCH_BYTES_MAX
         ):
             return False
         what = subject(operation)
-        if what is not None and what in self.subjects:
+        if self._changes(operation, what):
             return False
         making_room = makes_room(operation)
         if self.making_room is not making_room:
@@ -72,10 +86,38 @@ class Taken:
             self.making_room = making_room
         if what is not None:
             self.subjects.add(what)
+        elif type(operation) is WriteRun:
+            run = operation.run
+            its_runs = self.runs.setdefault((operation.stream, run.epoch), [])
+            its_runs.append((run.first_seq, run.first_seq + len(run) - 1))
+        self.parts += its_parts
         self.size += size
         self.entries.append((submission, operation))
         submission.next += 1
         return True
+
+    def _changes(self, operation: Operation, what: tuple[object, ...] | None) -> bool:
+        """Whether it has an operation already on a subject of this one, which has ``what`` for one."""
+        if what is not None:
+            if what in self.subjects:
+                return True
+            if not self.runs or type(operation) is not WriteClip:
+                return False
+            seq = operation.clip.seq
+            of_epoch = self.runs.get((operation.stream, operation.clip.epoch), ())
+            return any(first <= seq <= last for first, last in of_epoch)
+        if type(operation) is not WriteRun:
+            return False
+        stream, run = operation.stream, operation.run
+        first_seq, last_seq = run.first_seq, run.first_seq + len(run) - 1
+        of_epoch = self.runs.get((stream, run.epoch), ())
+        return any(first <= last_seq and first_seq <= last for first, last in of_epoch) or (
+            bool(self.subjects)
+            and any(
+                clip_subject(stream, run.epoch, seq) in self.subjects
+                for seq in range(first_seq, last_seq + 1)
+            )
+        )
 
     def take_from(self, queue: Sequence[Submission]) -> tuple[list[Operation], int]:
         """Move what fits from a queue, which nobody changes meanwhile; the operations that were moved, and their
@@ -84,8 +126,8 @@ class Taken:
         before, size = len(self.entries), self.size
         share = BATCH_OPERATIONS_MAX if len(queue) == 1 else SHARE_OPERATIONS_MAX
         for submission in queue:
-            last = min(len(submission.operations), submission.next + share)
-            while submission.next < last and not submission.abandoned:
+            last = self.parts + share
+            while not submission.taken and self.parts < last and not submission.abandoned:
                 if not self.take(submission):
                     break
             else:

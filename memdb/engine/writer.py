@@ -324,7 +324,7 @@ class Writer:
             self._behind is None
             and before is not None
             and not before.there.empty()
-            and len(group.entries) >= len(before.entries)
+            and group.parts >= before.parts
             and group.size >= FOLLOW_BYTES_MIN
             and self._commits.may_follow(prepared)
             and not self._is_refused(group)

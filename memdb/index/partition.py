@@ -246,8 +246,11 @@ class Partition:
         first = self._columns.rows
         superseded: list[int] = []
         death = added.death.copy()
+        # Of plain clips nothing else is: none ends another, and none will be ended.
+        are_all_new = not self._open_rows and bool(added.sealed.all())
+        numbered = [] if are_all_new else added.clip_no.tolist()
         for offset, (clip_no, sealed) in enumerate(
-            zip(added.clip_no.tolist(), added.sealed.tolist(), strict=True)
+            zip(numbered, added.sealed.tolist() if numbered else (), strict=True)
         ):
             if clip_no in self._open_rows:
                 row = self._open_rows.pop(clip_no)

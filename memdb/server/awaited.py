@@ -22,7 +22,7 @@ from memdb.errors import MemdbError, ResourceExhausted
 from memdb.server.edge import Lent
 from memdb.server.executors import Pool
 from memdb.server.gathered import Ready, Told, committed_alone
-from memdb.server.plain_clips import clips_of
+from memdb.server.plain_clips import clips_of, runs_of
 
 if TYPE_CHECKING:
     import memdb_edge
@@ -93,10 +93,11 @@ class Awaited:
         message: memdb_edge.PlainClips | None = self._lent.wait()
         if message is None:
             return None
-        ready = self._ready
-        ready.clips, ready.size = clips_of(message), len(message)
-        if ready.clips[0].epoch != self._epoch or not self._is_open():
+        items = runs_of(message, self._epoch) or clips_of(message)
+        if items[0].epoch != self._epoch or not self._is_open():
             return message
+        ready = self._ready
+        ready.lot.add(items, len(message))
         told = committed_alone(ready)
         if not isinstance(told, Exception):
             return told

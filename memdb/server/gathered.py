@@ -35,10 +35,10 @@ from memdb.errors import MemdbError
 from memdb.eventlog import event_log
 from memdb.server.edge import SendsAhead
 from memdb.server.executors import Pool, Turns
+from memdb.server.lot import Lot
 from memdb.server.openings import Openings
-from memdb.types.clip import Clip
-from memdb.v1 import clip_service_pb2 as pb
-from memdb.wire.clips import fill_ack
+from memdb.types.clip import Ack
+from memdb.wire.packed_acks import packed_acks
 
 CLIPS_MAX: Final = 128
 """Clips that a commit takes of several streams; of one as many as it has ready."""
@@ -75,13 +75,12 @@ class Ready:
 
     __slots__ = (
         "behind",
-        "clips",
         "fate",
         "is_over",
         "is_taken",
         "left",
+        "lot",
         "outcome",
-        "size",
         "stream",
         "tell",
         "woken",
@@ -90,18 +89,16 @@ class Ready:
     def __init__(
         self,
         stream: Callable[[], EmbeddedStream],
-        clips: list[Clip],
-        size: int,
+        lot: Lot,
         tell: SendsAhead | None,
         woken: Callable[[], None] | None = None,
         behind: Fate | None = None,
     ) -> None:
-        """stream: called by the thread, which is told what is wrong with it; size: bytes of its messages; tell: sends
-        the acknowledgements ahead; woken: called once the outcome is there, where nobody awaits it; behind: of what a
+        """stream: called by the thread, which is told what is wrong with it; tell: sends the acknowledgements
+        ahead; woken: called once the outcome is there, where nobody awaits it; behind: of what a
         thread has of the same stream already."""
         self.stream = stream
-        self.clips = clips
-        self.size = size
+        self.lot = lot
         self.tell = tell
         self.woken = woken
         self.behind = behind
@@ -160,17 +157,16 @@ class Gathered:
             return
         with self._lock:
             self._waiting.append(ready)
-            self._waiting_clips += len(ready.clips)
+            self._waiting_clips += ready.lot.clips
         self._go_on()
 
-    def add(self, ready: Ready, clips: list[Clip], size: int) -> bool:
+    def add(self, ready: Ready, lot: Lot) -> bool:
         """Have more of its stream committed with it; False, and nothing is done, where a thread has it."""
         with self._lock:
             if ready.is_taken:
                 return False
-            ready.clips += clips
-            ready.size += size
-            self._waiting_clips += len(clips)
+            ready.lot.take_in(lot)
+            self._waiting_clips += lot.clips
         self._go_on()
         return True
 
@@ -179,7 +175,7 @@ class Gathered:
         with self._lock:
             if ready in self._waiting:
                 self._waiting.remove(ready)
-                self._waiting_clips -= len(ready.clips)
+                self._waiting_clips -= ready.lot.clips
                 ready.is_over = True
             return ready.is_over
 
@@ -191,12 +187,12 @@ class Gathered:
             taken.append(first)
             if not self._waiting:
                 return taken
-            clips, size = len(first.clips), first.size
+            clips, size = first.lot.clips, first.lot.size
         with self._lock:
             for ready in self._waiting:
                 if first is not None and ready.behind is first.fate:
                     break  # or what is said of its numbers would be said of those before it as well
-                clips, size = clips + len(ready.clips), size + ready.size
+                clips, size = clips + ready.lot.clips, size + ready.lot.size
                 if taken and (clips > CLIPS_MAX or size > BYTES_MAX):
                     break
                 taken.append(ready)
@@ -204,7 +200,7 @@ class Gathered:
             for ready in taken:
                 if ready is not first:
                     self._waiting.popleft()
-                    self._waiting_clips -= len(ready.clips)
+                    self._waiting_clips -= ready.lot.clips
                     ready.is_taken = True
         return taken
 
@@ -326,7 +322,7 @@ class _Commit:
 
     def _is_queued(self) -> None:
         assert self.taken is not None, "it was made"
-        self.queued = sum(len(ready.clips) for ready in self.taken)
+        self.queued = sum(ready.lot.clips for ready in self.taken)
         self._gathered._is_queued(self)
 
 
@@ -370,7 +366,8 @@ def _alone(ready: Ready, queued: Callable[[], None]) -> Told | Exception:
     """`_made` of one."""
     try:
         stream, newest = _begun(ready)
-        told = _told(ready, stream.write_batch(ready.clips, queued, newest, (ready.fate.passage,)))
+        passages = (ready.fate.passage,)
+        told = _told(ready, stream.write_batch(ready.lot.items, queued, newest, passages))
     except Exception as error:  # of its stream alone, whatever it is: no memory, say
         return _befallen(ready, error)
     _tell_ahead([ready], [told])
@@ -393,7 +390,7 @@ def _made(taken: list[Ready], queued: Callable[[], None]) -> list[Told | Excepti
                 seq,
             ) in newest.items():  # of two connections that feed a stream each has its own
                 on_its_way[key] = max(seq, on_its_way.get(key, -1))
-            batches.append((stream, ready.clips))
+            batches.append((stream, ready.lot.items))
             places.append(index)
             found.append((b"", None))
         except Exception as error:  # of its stream alone, whatever it is: no memory, say
@@ -421,7 +418,7 @@ def _begun(ready: Ready) -> tuple[EmbeddedStream, Newest]:
     if before.error is not None:
         raise before.error
     ready.fate.passage.behind = (before.passage,)
-    key = stream.name, ready.clips[0].epoch
+    key = stream.name, ready.lot.items[0].epoch
     return stream, {key: before.passage.reached.get(key, -1)}
 
 
@@ -433,15 +430,14 @@ def _befallen(ready: Ready, error: Exception) -> Exception:
 
 def _told(ready: Ready, outcomes: Outcomes) -> Told:
     """The answer for the clips before the first refused one, and its error."""
-    response = pb.IngestClipsResponse()
-    acks = response.acks.acks
+    acks: list[Ack] = []
     refusal: MemdbError | None = None
     for outcome in outcomes:
         if isinstance(outcome, MemdbError):
             refusal = ready.fate.error = outcome
             break
-        fill_ack(acks.add(), outcome)
-    return response.SerializeToString() if acks else b"", refusal
+        acks.append(outcome)
+    return packed_acks(acks), refusal
 
 
 def _tell_ahead(taken: list[Ready], found: Sequence[Told | Exception]) -> None:

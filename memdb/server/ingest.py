@@ -36,14 +36,16 @@ from memdb.server.budget import StreamBytes
 from memdb.server.drain import shutting_down
 from memdb.server.edge import Lent, SendsAhead
 from memdb.server.gathered import Gathered, Ready, Told
+from memdb.server.lot import Lot
 from memdb.server.methods import ReceiveClips, Send
-from memdb.server.plain_clips import clips_of
+from memdb.server.plain_clips import clips_of, runs_of
 from memdb.server.requests import parse
 from memdb.server.resources import Resources
 from memdb.server.tasks import settle
 from memdb.server.weigh import light_pieces
 from memdb.types.clip import Clip
 from memdb.types.ingest import is_ingest_full
+from memdb.types.plain_run import PlainRun
 from memdb.v1 import clip_service_pb2 as pb
 from memdb.wire.ingest import ClipPieces, ingested_clips
 from memdb.wire.lists import SMALL_BYTES
@@ -77,8 +79,7 @@ class Ingest:
         self._budget = resources.budget
         self._open_calls = resources.open_calls
         self._drain = resources.drain
-        self._ready: list[Clip] = []
-        self._ready_bytes = 0
+        self._ready = Lot()
         self._in_flight = 0
         self._in_flight_bytes = 0
         self._ended = False
@@ -122,7 +123,7 @@ class Ingest:
                 await settle(reader)
                 # Its traceback holds messages, and us.
                 self._refusal = None
-                self._ready = []
+                self._ready = Lot()
                 self._handed.clear()
 
     async def _commit_all(
@@ -145,18 +146,18 @@ class Ingest:
 
         def hand() -> None:
             nonlocal tell
-            clips, size = self._ready, self._ready_bytes
+            lot = self._ready
             last = handed[-1] if handed else None
-            is_added = last is not None and gathered.add(last, clips, size)
-            is_few = len(clips) < SECOND_CLIPS and size < SECOND_BYTES
+            is_added = last is not None and gathered.add(last, lot)
+            is_few = lot.clips < SECOND_CLIPS and lot.size < SECOND_BYTES
             if last is not None and is_few and not is_added:
                 return  # until there is more, or nothing is on its way
-            self._ready, self._ready_bytes = [], 0
+            self._ready = Lot()
             if is_added:
                 return
             behind = None if last is None else last.fate
             # Not woken before: what the loop does while the thread wants the interpreter delays the acknowledgement.
-            ready = Ready(stream, clips, size, tell, self._work.set, behind)
+            ready = Ready(stream, lot, tell, self._work.set, behind)
             tell = None
             handed.append(ready)
             gathered.put(ready)
@@ -170,7 +171,7 @@ class Ingest:
                 return None
             found = Awaited(
                 lent,
-                Ready(stream, [], 0, tell),
+                Ready(stream, Lot(), tell),
                 start.epoch,
                 partial(self._openings.is_open, start.user),
             )
@@ -205,11 +206,11 @@ class Ingest:
                 acks, error = await self._told(gathered, ahead)
                 done = handed.popleft()
                 # Who was told by the thread may have sent the next one.
-                is_alone = len(done.clips) == 1 and not handed and len(self._ready) <= 1
+                is_alone = done.lot.clips == 1 and not handed and self._ready.clips <= 1
                 alone = alone + 1 if is_alone else 0
-                self._in_flight -= len(done.clips)
-                self._in_flight_bytes -= done.size
-                held.release(done.size)
+                self._in_flight -= done.lot.clips
+                self._in_flight_bytes -= done.lot.size
+                held.release(done.lot.size)
                 del done  # as in `_read`
                 self._room.set()
                 await _tell((acks, error), send)
@@ -220,7 +221,7 @@ class Ingest:
             for ready in handed:
                 if not gathered.take_back(ready):
                     # Who sends a lot and leaves, over and over, would fill the memory with what threads have.
-                    ready.left = held.leave(ready.size)
+                    ready.left = held.leave(ready.lot.size)
 
     async def _told(self, gathered: Gathered, ahead: Callable[[], SendsAhead | None]) -> Told:
         """Of the oldest that is on its way."""
@@ -238,13 +239,13 @@ class Ingest:
                 if not is_busy and not was_with_another:
                     raise
             finally:
-                stream, clips, size = oldest.stream, oldest.clips, oldest.size
+                stream, lot = oldest.stream, oldest.lot
                 del oldest  # its error would hold this frame, and this frame the error
             self._drain.check()
             if is_busy:
                 await asyncio.sleep(BUSY_PAUSE_S)
             # What is behind it was not written either.
-            self._handed[0] = Ready(stream, clips, size, None)
+            self._handed[0] = Ready(stream, lot, None)
             gathered.put(self._handed[0])
 
     async def _read(self, receive: ReceiveClips, epoch: int, held: StreamBytes) -> None:
@@ -257,15 +258,19 @@ class Ingest:
                     return
                 held.hold(len(data))
                 # Counted with its clips; should it have none, the stream ends.
+                clips: list[Clip] | list[PlainRun]
+                error: MemdbError | None = None
                 if not isinstance(data, bytes):
-                    clips, error = _before_error(clips_of(data), epoch)
+                    runs = runs_of(data, epoch)
+                    if runs is None:
+                        clips, error = _before_error(clips_of(data), epoch)
+                    else:
+                        clips = runs
                 elif (pieces := light_pieces(data)) is not None:
                     clips, error = _clips(data, epoch, pieces)
                 else:
                     clips, error = await self._pools.read.run_in_turn(_clips, data, epoch)
-                self._ready += clips
-                self._ready_bytes += len(data)
-                self._in_flight += len(clips)
+                self._in_flight += self._ready.add(clips, len(data))
                 self._in_flight_bytes += len(data)
                 # In the loop's next turn, once the next message was asked for: a thread that is woken waits for the
                 # interpreter until the loop has nothing left to do.
@@ -273,6 +278,7 @@ class Ingest:
                 if error is not None:
                     self._refusal = error
                     return
+                runs = None
                 del (
                     data,
                     clips,

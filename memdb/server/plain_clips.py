@@ -13,6 +13,7 @@ import numpy as np
 
 from memdb.types.clip import NO_LABELS, Clip, Keyframe, SoundEvent, Utterance
 from memdb.types.labels import Labels
+from memdb.types.plain_run import PlainRun
 from memdb.types.tensor import Codec, EncodedTensor
 from memdb.types.unchecked import maker
 
@@ -34,6 +35,45 @@ def clips_of(message: memdb_edge.PlainClips) -> list[Clip]:
     """The clips of a message; short-term memory is a view of it."""
     view = memoryview(message)
     return [_made(view, *parts) for parts in message.clips()]
+
+
+def runs_of(message: memdb_edge.PlainClips, epoch: int) -> list[PlainRun] | None:
+    """The same as runs; None where one of them is of another epoch, or has more than vectors."""
+    runs = message.runs(epoch)
+    return None if runs is None else [MessageRun(run) for run in runs]
+
+
+class MessageRun:
+    """A `memdb.types.plain_run.PlainRun` of a message, which lives as long."""
+
+    __slots__ = (
+        "_run",
+        "dim",
+        "epoch",
+        "first_seq",
+        "is_half",
+        "may_be_zero",
+        "payload_bytes",
+        "stage",
+    )
+
+    def __init__(self, run: memdb_edge.PlainRun) -> None:
+        self._run = run
+        self.epoch = run.epoch
+        self.first_seq = run.first_seq
+        self.dim = run.dim
+        self.is_half = run.is_half
+        self.may_be_zero = run.may_be_zero
+        self.payload_bytes = run.payload_bytes
+        self.stage = run.stage
+
+    def __len__(self) -> int:
+        return len(self._run)
+
+    def clips(self) -> list[Clip]:
+        """The clips themselves."""
+        view = memoryview(self._run.message)
+        return [_made(view, *parts) for parts in self._run.clips()]
 
 
 def _made(

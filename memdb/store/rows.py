@@ -19,6 +19,7 @@ Payload of tables ``vectors`` and ``texts`` (little-endian)::
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -85,6 +86,11 @@ class Row(NamedTuple):
 def packed_row(row: Row) -> bytes:
     """One entry of dtype `HEAD`."""
     return _packed(*row)
+
+
+def row_fields(packed: bytes) -> Iterator[tuple[int, int, int, int, int, int, int, int]]:
+    """The fields of a `Row` of each entry of dtype `HEAD`, which lie one behind the other."""
+    return _ROW.iter_unpack(packed)
 
 
 def pack_row(key: bytes, row: Row, vector: Array) -> bytes:

@@ -12,6 +12,7 @@ from typing import Final, Literal
 from memdb.types.arrays import Array
 from memdb.types.clip import Clip, carried_bytes
 from memdb.types.label_filter import values_of
+from memdb.types.plain_run import PlainRun
 from memdb.types.retention import Retention
 from memdb.types.space import Space
 from memdb.types.standing import StandingSpec
@@ -30,6 +31,16 @@ class WriteClip:
     short_memory: EncodedTensor | None
     content: bytes
     """xxh3_128 of the content."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WriteRun:
+    """Store the clips of a run, each in its first version; an outcome is a list with one for each."""
+
+    stream: str
+    space: Space | None
+    """As that of a `WriteClip`."""
+    run: PlainRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +231,7 @@ class RemoveStanding:
 
 Operation = (
     WriteClip
+    | WriteRun
     | CreateStream
     | PutFact
     | PutFacts
@@ -274,6 +286,8 @@ def payload_bytes(operation: Operation) -> int:
     """Roughly what the operation adds to the store; bounds a commit."""
     if type(operation) is WriteClip:  # as nearly all are
         return carried_bytes(operation.clip, operation.short_memory) + 1024
+    if type(operation) is WriteRun:
+        return operation.run.payload_bytes + 1024 * len(operation.run)
     match operation:
         case PutFact(text=text) | ReviseFact(text=str(text)):
             return 4 * len(text) + 4096
@@ -291,11 +305,18 @@ def payload_bytes(operation: Operation) -> int:
             return 1024
 
 
+def parts(operation: Operation) -> int:
+    """How many operations it counts as, where their number is bounded."""
+    return len(operation.run) if type(operation) is WriteRun else 1
+
+
 def subject(operation: Operation) -> tuple[object, ...] | None:
-    """What the operation writes a version of; one commit holds at most one version of a subject."""
+    """What the operation writes a version of; one commit holds at most one version of a subject.  A run has as many as
+    it has clips: see `clip_subject`.
+    """
     if type(operation) is WriteClip:  # as above
         clip = operation.clip
-        return ("clip", operation.stream, clip.epoch, clip.seq)
+        return clip_subject(operation.stream, clip.epoch, clip.seq)
     match operation:
         case PutFact(key=str()) | PutFacts() | ReviseFact() | ForgetFact():
             # Which fact holds a key is known to the store only, so one commit changes at most one
@@ -312,3 +333,8 @@ def subject(operation: Operation) -> tuple[object, ...] | None:
             return ("removal",)
         case _:
             return None
+
+
+def clip_subject(stream: str, epoch: int, seq: int) -> tuple[object, ...]:
+    """`subject` of an operation that writes a clip."""
+    return ("clip", stream, epoch, seq)

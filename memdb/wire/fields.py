@@ -93,10 +93,10 @@ def tag_of(number: int, kind: int = LENGTH) -> int:
 @lru_cache(1024)
 def head(tag: int, size: int) -> bytes:
     """What stands before a value of ``size`` bytes; remembered, since clips of one stream are much alike."""
-    return _varint_bytes(tag) + _varint_bytes(size)
+    return varint_bytes(tag) + varint_bytes(size)
 
 
-def _varint_bytes(value: int) -> bytes:
+def varint_bytes(value: int) -> bytes:
     out = bytearray()
     while value >= 0x80:
         out.append(value & 0x7F | 0x80)

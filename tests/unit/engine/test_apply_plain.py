@@ -122,8 +122,14 @@ def test_plain_clips_together_are_as_one_by_one(
     assert [said(one) for one in applied.outcomes] == [said(one) for one in by_itself.outcomes]
     assert applied.entries == by_itself.entries
     assert applied.draft.counters() == by_itself.draft.counters()
-    for ours, theirs in zip(applied.effects.clips, by_itself.effects.clips, strict=True):
-        assert ours.vector is theirs.vector
+    found = [
+        *applied.effects.clips,
+        *(one for rows in applied.effects.rows for one in rows.clips()),
+    ]
+    found.sort(key=lambda one: one.clip_no)
+    for ours, theirs in zip(found, by_itself.effects.clips, strict=True):
+        assert ours.vector.dtype == theirs.vector.dtype
+        assert ours.vector.tobytes() == theirs.vector.tobytes()
         nothing = np.empty(0)
         assert ours._replace(documents=[], vector=nothing) == theirs._replace(
             documents=[], vector=nothing

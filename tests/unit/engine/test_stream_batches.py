@@ -91,7 +91,7 @@ def test_what_is_no_refusal_is_of_its_stream_alone(folder: Path) -> None:
         # The first of them creates the user: one by one, and then together.
         for seq in (0, 1):
             written = write_batches([(a, [clip(seq)]), (b, no_clips), (c, [clip(seq)])])
-            assert told(written) == [[False], AttributeError, [False]]
+            assert told(written) == [[False], TypeError, [False]]
 
 
 def test_who_writes_a_little_is_not_refused_with_who_writes_much(folder: Path) -> None:

@@ -14,6 +14,7 @@ from memdb.config import ServerConfig
 from memdb.engine.database import EmbeddedDatabase
 from memdb.errors import MemdbError
 from memdb.server.gathered import Gathered, Ready, Told
+from memdb.server.lot import Lot
 from memdb.server.resources import Resources
 from memdb.types.clip import Clip
 from memdb.v1 import clip_service_pb2 as pb
@@ -56,10 +57,9 @@ class Bench:
     ) -> Ready:
         vector = np.ones(dim, np.float32)
         clips = [Clip(seq=seq, start_ns=seq, end_ns=seq + 1, global_memory=vector) for seq in seqs]
-
-        return Ready(
-            partial(self.user.stream, stream, space=space), clips, size, Tells(self.told.append)
-        )
+        lot = Lot()
+        lot.add(clips, size)
+        return Ready(partial(self.user.stream, stream, space=space), lot, Tells(self.told.append))
 
     @contextmanager
     def held_back(self) -> Iterator[Callable[[], int]]:

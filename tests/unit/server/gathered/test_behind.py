@@ -12,7 +12,7 @@ import pytest
 from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
 from memdb.errors import MemdbError, ResourceExhausted
-from memdb.types.clip import Keyframe
+from memdb.types.clip import Clip, Keyframe
 from tests.unit.server.gathered.bench import DIM, Bench, acks, committed, until
 
 
@@ -65,7 +65,7 @@ async def test_nothing_passes_a_shared_commit_that_ended_in_what_is_no_refusal(
         tasks = [asyncio.create_task(committed(crowd, bench.ready("first", 0)))]
         await until(lambda: waiting() == 1)
         first, bad, second = bench.ready("a", 0), bench.ready("b", 0), bench.ready("a", 1)
-        object.__setattr__(bad.clips[0], "epoch", NoHash(0))
+        object.__setattr__(bad.lot.items[0], "epoch", NoHash(0))
         second.behind = first.fate
         tasks += [asyncio.create_task(committed(crowd, one)) for one in (first, bad)]
         await until(lambda: first.is_taken)
@@ -115,7 +115,9 @@ async def test_what_is_smaller_does_not_pass_where_what_is_before_it_has_no_room
         database.create_space("p", dim=DIM)
         bench = Bench(database)
         first, second = bench.ready("a", 0), bench.ready("a", 1)
-        first.clips = [replace(first.clips[0], keyframes=large)]
+        (clip,) = first.lot.items
+        assert isinstance(clip, Clip)
+        first.lot.items = [replace(clip, keyframes=large)]
         second.behind = first.fate
         with bench.held_back() as waiting:
             for queued, ready in enumerate((first, second), 1):

@@ -102,14 +102,14 @@ async def test_what_is_ready_grows_until_a_thread_has_it(bench: Bench) -> None:
         first, second = bench.ready("a", 0, 1), bench.ready("a", 2)
         crowd.put(first)
         await until(lambda: waiting() == 1)
-        assert not crowd.add(first, bench.ready("a", 9).clips, 100)
+        assert not crowd.add(first, bench.ready("a", 9).lot)
         crowd.put(second)
         assert waiting() == 1
-        assert crowd.add(second, bench.ready("a", 3).clips, 100)
+        assert crowd.add(second, bench.ready("a", 3).lot)
         await until(lambda: waiting() == 2)  # now as much is ready
-        assert not crowd.add(second, bench.ready("a", 9).clips, 100)
+        assert not crowd.add(second, bench.ready("a", 9).lot)
     told = await asyncio.wait_for(asyncio.gather(first.outcome, second.outcome), 30)
     assert [acks(one) for one in told] == [2, 2]
-    assert second.size == 200
+    assert second.lot.size == 200
     assert crowd._waiting_clips == 0
     assert bench.user.stream("a").ledger().next_seq == 4

@@ -8,6 +8,7 @@ import pytest
 
 from memdb.server.gathered import Fate, Gathered, Ready
 from memdb.server.ingest import Ingest
+from memdb.server.lot import Lot
 from tests.unit.server.ingest.bench import Bench
 
 
@@ -26,7 +27,7 @@ async def test_what_was_refused_with_what_has_been_written_since_is_tried_again(
     """Whatever befell the two together; what is its own is told."""
     before = Fate()
     before.passage.error = MemoryError() if was_refused else None
-    ready = Ready(lambda: bench.database.user("u").stream("s"), [], 0, None, behind=before)
+    ready = Ready(lambda: bench.database.user("u").stream("s"), Lot(), None, behind=before)
     ready.outcome.set_exception(MemoryError())
     stream = Ingest(bench.resources)
     stream._handed.append(ready)

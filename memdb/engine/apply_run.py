@@ -1,0 +1,60 @@
+"""Applying a run of plain clips as a whole: what `memdb.engine.apply_plain` does, to the byte, with nothing done for
+each of them that can be done for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from memdb.codecs.tensors import encoded
+from memdb.engine.applied import Applied
+from memdb.engine.apply_plain import written
+from memdb.engine.effects import NewRows
+from memdb.errors import MemdbError
+from memdb.store.content import content_hash
+from memdb.store.plain_clips import put_run
+from memdb.store.transaction import Transaction
+from memdb.types.clip import Ack
+from memdb.types.operation import WriteClip, WriteRun
+from memdb.types.tensor import Codec
+
+
+def write_run(
+    txn: Transaction, applied: Applied, operation: WriteRun
+) -> list[Ack | MemdbError] | None:
+    """Write the clips of a run; None, and nothing is done, where each is to be looked at: they may be there already, or
+    may be refused.
+    """
+    draft, run = applied.draft, operation.run
+    stream = draft.streams.get(operation.stream)
+    if stream is None:
+        return None
+    space, given = draft.spaces[stream.space_no], operation.space
+    if given is not None and given is not space and given != space:
+        return None
+    if run.dim != space.dim or (space.metric == "cosine" and run.may_be_zero):
+        return None
+    count = len(run)
+    if not applied.reached.advance_over(stream.no, run.epoch, run.first_seq, count):
+        return None
+    birth, first_no = draft.revision, draft.next_clip_no
+    draft.next_clip_no += count
+    stored = put_run(txn, run, stream.no, stream.space_no, first_no, birth)
+    dtype = np.dtype(np.float16 if run.is_half else np.float32)
+    return written(applied, NewRows(stream.space_no, first_no, count, dtype, stored))
+
+
+def one_by_one(operations: Iterable[WriteClip | WriteRun]) -> list[WriteClip]:
+    """Operations that write the clips of runs each for itself."""
+    made: list[WriteClip] = []
+    for operation in operations:
+        if isinstance(operation, WriteClip):
+            made.append(operation)
+            continue
+        for clip in operation.run.clips():
+            tensor = encoded(clip, Codec.F16)
+            content = content_hash(clip, tensor)
+            made.append(WriteClip(operation.stream, operation.space, clip, tensor, content))
+    return made
