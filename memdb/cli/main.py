@@ -32,6 +32,7 @@ ADVICE = {
     "NOT_ENCRYPTED": "leave the master key file out, or see `memdb upgrade --encrypt-with`",
     "UNKNOWN_KEY": "`memdb config print` shows every key and its section",
     "BACKUP_DISABLED": "start the server with --backup-dir",
+    "LEGAL_HOLD": "`memdb retention --no-hold` ends it",
 }
 """By reason."""
 
