@@ -121,10 +121,11 @@ def _parser() -> argparse.ArgumentParser:
         users,
         verify,
     )
+    from memdb.cli.verb_parser import VerbParser
 
     keeping = (verify, users, gaps, retention, sweep, erase, compact)
     copying = (backup, restore, drill, export)
-    parser = argparse.ArgumentParser(
+    parser = VerbParser(
         prog="memdb",
         description="A persistent memory database for agents that watch and listen.",
         epilog=EXAMPLE,
