@@ -104,7 +104,9 @@ def _main(arguments: Sequence[str] | None) -> int:
     except MemdbError as error:
         advice = ""
         if error.reason == "SEQ_REUSED":
-            advice = "; another session, and the same with another --start or --label, needs --epoch N"
+            advice = (
+                "; another session, and the same with another --start or --label, needs --epoch N"
+            )
         print(f"memdb-import-ixc: {error}{advice}", file=sys.stderr)
         # What a file holds is nobody's usage.
         return 2 if isinstance(error, InvalidArgument) and error.field != "files" else 1

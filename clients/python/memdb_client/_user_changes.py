@@ -63,10 +63,12 @@ class UserChanges(OneUser):
                 compat.sleep(pause_s)
 
     def _check_life(self, told_ns: int, time_ns: int) -> None:
-        """Refuse a commit that comes again and was made at another time: it is of another life of the user."""
+        """Refuse a commit that comes again and was made at another time: it is of another life of the user, or of what
+        went on from an archive while the server was away.
+        """
         if told_ns != time_ns:
             raise NotFound(
-                "the user was erased, and made anew: watch it from the beginning",
+                "the user was erased, or restored from before, and made anew: watch it from the beginning",
                 reason="USER_NOT_FOUND",
                 field="user",
                 value=self._id,
