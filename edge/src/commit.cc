@@ -1,5 +1,8 @@
 #include "commit.h"
 
+#include <sys/types.h>
+#include <unistd.h>
+
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -101,6 +104,17 @@ struct Outcome {
 // and who was decided behind another is written behind it or not at all.
 class Lines {
  public:
+  // Those of this process; asked for under the interpreter's lock.  A child of a fork begins anew: who stands in a line
+  // that it inherited, or holds the mutex, is not there, and nothing that others may hold can be destroyed.
+  static Lines& OfThisProcess() {
+    static Lines* lines = nullptr;
+    static pid_t process = 0;
+    if (lines == nullptr || process != getpid()) {
+      lines = new Lines();
+      process = getpid();
+    }
+    return *lines;
+  }
   // Stand in an environment's line.
   std::uint64_t Join(void* env) {
     std::lock_guard<std::mutex> lock(mutex_);
@@ -167,12 +181,13 @@ class Commit {
       its_known = {py::cast<py::bytes>(told[0]), views->Of(told[1]), views->Of(told[2])};
       for (const auto& item : py::cast<py::list>(tables)) TakeTable(py::cast<py::tuple>(item), *views, all);
     }
-    const std::uint64_t place = lines_.Join(env);
+    Lines& lines = Lines::OfThisProcess();
+    const std::uint64_t place = lines.Join(env);
     Views* const kept = views.release();
     PyThreadState* const state = PyEval_SaveThread();
-    lines_.Wait(env, place);
+    lines.Wait(env, place);
     const Outcome outcome = Written(env, its_known, all);
-    lines_.Leave(env);
+    lines.Leave(env);
     PyEval_RestoreThread(state);
     delete kept;
     if (outcome.stale) return py::bool_(false);
@@ -242,7 +257,6 @@ class Commit {
   py::type type_;
   const void* api_;
   Functions functions_{};
-  Lines lines_;
 };
 
 }  // namespace

@@ -138,8 +138,9 @@ class Backups:
 
         Raises `AlreadyExists` (``PATH_EXISTS``), `InvalidArgument` (``BAD_PATH``,
         ``PARENT_ELSEWHERE``), `FailedPrecondition` (``BACKUP_RUNNING``, ``NO_DIRECTORY``,
-        ``WRONG_DATABASE``), `ResourceExhausted` (``DISK_FULL``), `DataLoss` (``BAD_ERASED``,
-        ``KEY_MISSING`` and ``BAD_KEY_FILE`` of the catalog), and as `Archive` for the parent.
+        ``WRONG_DATABASE``), `ResourceExhausted` (``DISK_FULL``), `Unavailable` (``IO_FAILED``),
+        `DataLoss` (``BAD_ERASED``, ``KEY_MISSING`` and ``BAD_KEY_FILE`` of the catalog), and as
+        `Archive` for the parent.
         """
         with usable(path):
             return self._backed_up(checked_name(path), parent)
@@ -267,7 +268,7 @@ class Backups:
             if not isinstance(error, NotFound):
                 log.exception("a user is not in the backup", extra={"fields": {"user": user}})
                 growing.damaged.append(user)
-                with suppress(DataLoss):
+                with suppress(DataLoss, Unavailable):
                     self._kept(growing, path)  # those backups need it, by the master key of now
             return
         failpoints.hit("backup.user_after")

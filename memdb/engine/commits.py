@@ -277,7 +277,18 @@ class Commits:
                 self._is_renewed = True
                 self._counters = group.counters
             group.is_followed = True
-            self._under_way, self._following = self._following, None
+            # Which it is itself where whoever committed the one before was interrupted as that was noted.
+            following = None if self._following is group else self._following
+            self._under_way, self._following = following, None
+
+    def ended(self, group: Group) -> None:
+        """Nobody is going to write a group, whatever became of it; called while it has the disk.
+
+        One that was refused, or whose caller was interrupted, would be held with all its clips until the next commit,
+        and each group until then be decided behind what is never written, and so again.
+        """
+        if self._under_way is group:
+            self._under_way = None
 
     def _give_up(self, group: Group) -> None:
         """A group is not written."""

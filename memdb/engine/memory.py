@@ -76,7 +76,9 @@ class UserMemory:
         self._clock = clock
         self._found: list[DamagedClip] = []
         self._listeners: dict[int, Callable[[int], None]] = {}
-        self._changed = threading.Condition()
+        # Taken directly: who is interrupted in a condition's own way to it may have it and not give it back.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._stale = False
         self._closing = False
         self._moving = False
@@ -156,7 +158,7 @@ class UserMemory:
         finally:
             self._whole.set()
             # What was lent since the store was looked through may rest on rows that were mapped, or are others.
-            with self._changed:
+            with self._lock:
                 self._have_back()
 
     def _look_through(self, told: _Early) -> None:
@@ -174,7 +176,7 @@ class UserMemory:
                 partition.forget_names()
             texts = load_texts(txn, self._indexes.partitions)
         self.environment.release_pages()
-        with self._changed:
+        with self._lock:
             self._indexes.texts = texts
             self._have_back()
             self.view = self._published(state, texts=True)
@@ -261,7 +263,7 @@ class UserMemory:
 
     def _keep_apart(self) -> None:
         """Take what readers found into the quarantine, so that gaps tell it."""
-        with self._changed:
+        with self._lock:
             found: list[DamagedClip] = []
             while self._found:  # readers add to it meanwhile
                 found.append(self._found.pop(0))
@@ -286,11 +288,11 @@ class UserMemory:
         """Call ``listener(revision)`` after each commit and when the user is closed; the returned
         function ends it."""
         token = object()
-        with self._changed:
+        with self._lock:
             self._listeners[id(token)] = listener
 
         def unsubscribe() -> None:
-            with self._changed:
+            with self._lock:
                 self._listeners.pop(id(token), None)
 
         return unsubscribe
@@ -302,7 +304,7 @@ class UserMemory:
 
     def keep_clips(self, kept: KeptClips) -> None:
         """Where clips that answers held are kept from now on."""
-        with self._changed:
+        with self._lock:
             self._clips = kept
             self._have_back()
             self.view = replace(self.view, kept=kept)
@@ -312,7 +314,7 @@ class UserMemory:
 
         give: returns what takes back all that the borrower has, which is called before there is another view.
         """
-        with self._changed:
+        with self._lock:
             if (
                 self._moving
                 or self.to_be_opened_again
@@ -328,7 +330,7 @@ class UserMemory:
         """Take back what was lent where the next call opens the user anew: until there is one, nobody shall be
         answered by it either."""
         if self.to_be_opened_again:
-            with self._changed:
+            with self._lock:
                 self._have_back()
 
     def _have_back(self) -> None:
@@ -339,7 +341,7 @@ class UserMemory:
 
     def wait_for_revision(self, revision: int, timeout_s: float) -> bool:
         """Wait until a commit after ``revision`` is published."""
-        with self._changed:
+        with self._lock:
             return self._changed.wait_for(lambda: self.view.revision > revision, timeout_s)
 
     @property
@@ -379,7 +381,7 @@ class UserMemory:
 
     def close(self) -> None:
         """Finish commits in flight and close; again where that was interrupted."""
-        with self._changed:
+        with self._lock:
             self._closing = True
             self._have_back()
         self._wanted.set()
@@ -396,13 +398,13 @@ class UserMemory:
 
     def _show(self, applied: Applied, state: UserState) -> None:
         """Move the indexes and the view to a commit; by one thread at a time, in their order."""
-        with self._changed:
+        with self._lock:
             # Before the indexes change: until there is another view, nobody shall see them half changed.
             self._moving = True
             self._have_back()
         failpoints.hit("index.before")
         self._indexes.advance(applied.effects, state)
-        with self._changed:
+        with self._lock:
             # Readers replace the view as well, when they report damage; neither may undo the other.
             assert state.revision > self.view.revision, "commits are shown in their order"
             if _takes_away(applied.effects):
@@ -416,7 +418,7 @@ class UserMemory:
         self._notify(state.revision)
 
     def _notify(self, revision: int) -> None:
-        with self._changed:
+        with self._lock:
             self._changed.notify_all()
             listeners = tuple(self._listeners.values())
         for listener in listeners:

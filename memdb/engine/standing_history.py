@@ -80,8 +80,8 @@ def backtest(
     history, bar = _NOTHING, _bar(spec)
     is_cosine = space is not None and space.metric == "cosine"
     points = thresholds or ()
-    if not points and spec.min_score is not None and is_cosine:
-        # Known before the scores are, so these can be looked at closely.
+    if not points and (spec.min_relevance is not None or is_cosine):
+        # Known before what is compared with them, so that it can be looked at closely.
         points = _points(0.0, 1.0, bar)
     if partition is not None:
         which = Filter(stream_nos, *times, sealed_only=spec.sealed_only, labels=spec.only.labels)
@@ -90,8 +90,10 @@ def backtest(
             streams = searched_streams(view.state, stream_nos, space_no, revision)
             allowed = within_calendar(spec.only.calendar, partition, allowed, streams)
         history = _history(partition, spec, allowed, (bar, *points))
-    if not points:
-        points = _default_thresholds(spec, history)
+        if not points:
+            points = _points_over(history.values, bar)
+            history = _history(partition, spec, allowed, points)  # as close to those as to the bar
+    points = points or (bar,)
     span = _span(view, history, as_of, times) if spec.kind == "absent" else None
     curve = tuple(ThresholdCount(t, len(_told(spec, history, t, span).clip)) for t in points)
     told = _told(spec, history, bar, span)
@@ -158,13 +160,11 @@ def _scores(
     return rows, scores, scores
 
 
-def _default_thresholds(spec: StandingSpec, history: _History) -> tuple[float, ...]:
-    """From none to all of a relevance; of scores in a space of inner products over those that there are."""
-    if spec.min_relevance is not None:
-        return _points(0.0, 1.0, spec.min_relevance)
-    if not len(history.values):
-        return (_bar(spec),)
-    return _points(float(history.values.min()), float(history.values.max()), _bar(spec))
+def _points_over(scores: Array, bar: float) -> tuple[float, ...]:
+    """Of inner products, which have no bounds: over those that there are."""
+    if not len(scores):
+        return (bar,)
+    return _points(float(scores.min()), float(scores.max()), bar)
 
 
 def _points(low: float, high: float, bar: float) -> tuple[float, ...]:

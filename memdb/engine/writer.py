@@ -266,7 +266,7 @@ class Writer:
                 self._refuse(group, error)  # while nobody else has the disk
                 raise
             finally:
-                following = self._give_disk(group)
+                following = self._give_disk(group, prepared)
             # In the order of the commits, acknowledgements included.
             with before:
                 pass
@@ -286,13 +286,14 @@ class Writer:
                     behind = self._behind
                     if self._disk is group or (behind is not None and behind[0] is group):
                         # Interrupted where it was to be given, most likely as it waited for the lock.
-                        self._give_disk(group)
+                        self._give_disk(group, prepared)
 
-    def _give_disk(self, group: Taken) -> SimpleQueue[None] | None:
+    def _give_disk(self, group: Taken, prepared: Group) -> SimpleQueue[None] | None:
         """Let go of it, if the group has it; of the group that has it or waits for it then, None where nobody does."""
         with self._lock:
             # First: whoever is interrupted has given it and told of it, or neither, and does it again.
             self._changed.notify_all()
+            self._commits.ended(prepared)
             following, leader = self._next, None
             if self._behind is not None and self._behind[0] is group:
                 self._behind = None  # it was interrupted before it had it

@@ -65,8 +65,8 @@ def keys_of(archive: Archive, users: Iterable[UserEntry], files: KeyFiles) -> Ar
     """The keys of the catalog and of ``users``; what is wrong with those of users is told in the answer.
 
     Raises `FailedPrecondition` (``MASTER_KEY_REQUIRED``, ``NOT_ENCRYPTED``, and for the catalog
-    ``MASTER_KEY_MISMATCH``), `DataLoss` (for the catalog: ``KEY_MISSING``, ``BAD_KEY_FILE``), and as
-    `read_master_key`.
+    ``MASTER_KEY_MISMATCH``), `DataLoss` (for the catalog: ``KEY_MISSING``, ``KEY_UNREADABLE``, ``BAD_KEY_FILE``),
+    `Unavailable` (``OPEN_FAILED``) for a copy that we may not read, whoever's it is, and as `read_master_key`.
     """
     named = "master_key_file"
     if archive.is_encrypted and not files.master:

@@ -244,7 +244,7 @@ class DataDirectory:
 
     def living_key(self, name: str) -> str | None:
         """Id of the data key of the user whose directory has this name, None when there is none;
-        raises `DataLoss` (``KEY_MISSING``, ``BAD_KEY_FILE``), and as `has_user`.
+        raises `DataLoss` (``KEY_MISSING``, ``BAD_KEY_FILE``), `Unavailable` (``OPEN_FAILED``), and as `has_user`.
         """
         folder = self.users / name
         if self.keys is None or not self._is_there(folder):
@@ -266,7 +266,7 @@ class DataDirectory:
             known = read_former(folder)  # a plain directory may have been encrypted once
             if self.keys is not None and folder.exists():
                 known.append(self.keys.parse(self.keys.read(folder), name)[0].hex())
-        except DataLoss:
+        except (DataLoss, Unavailable):  # whoever is erased is erased
             return [Erased(name, None)]
         return [Erased(name, one) for one in known]
 

@@ -6,6 +6,7 @@ marker beside the file (`memdb.store.file_mark`).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -14,7 +15,6 @@ from typing import TYPE_CHECKING, TypeVar
 import lmdb
 
 from memdb.config import EngineConfig
-from memdb.errors import ResourceExhausted
 from memdb.store.disk import check_disk
 from memdb.store.file_mark import FileMark
 from memdb.store.files import real_file
@@ -24,7 +24,7 @@ from memdb.store.native_commit import ReadyCommit
 from memdb.store.opening import checked_size
 from memdb.store.reading import Reading
 from memdb.store.schema import DATA_FILE, Table
-from memdb.store.system import system_errors, told_full
+from memdb.store.system import code_of, system_errors
 from memdb.store.transaction import Transaction
 from memdb.store.writes import Writes
 
@@ -165,19 +165,18 @@ class Environment:
         without free pages.  It is not synced.
 
         Writers go on, but what they free is not used again meanwhile, and a map that has to grow
-        waits.  Raises `ResourceExhausted` (``DISK_FULL``), and as `read`.
+        waits.  Raises `ResourceExhausted` (``DISK_FULL``), `OSError` where the system refuses to write into
+        ``folder``, and as `read`.
         """
         check_disk(folder, self._config, live_bytes(txn._txn, self._mapped.handles.values()))
         try:
             self._mapped.env.copy(str(folder), compact=True, txn=txn._txn)
         except lmdb.Error as error:
             check_disk(folder, self._config)
-            if told_full(error):
-                raise ResourceExhausted(
-                    "the file system was full before the copy was written",
-                    reason="DISK_FULL",
-                    field=self.path.name,
-                ) from error
+            number = code_of(error)
+            if number > 0:
+                # Of the copy: what is copied is read through its map, of which the system tells otherwise.
+                raise OSError(number, os.strerror(number), str(folder)) from error
             raise
 
     @property

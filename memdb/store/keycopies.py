@@ -26,10 +26,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from memdb import failpoints
-from memdb.errors import DataLoss, FailedPrecondition, NotFound
+from memdb.errors import DataLoss, FailedPrecondition, NotFound, Unavailable
 from memdb.store.erased import Erased
 from memdb.store.files import TEMPORARY, sync_directory, write_file
 from memdb.store.shredding import overwrite
+from memdb.store.system import FORBIDDEN, LOST
 
 if TYPE_CHECKING:
     # It needs a library that is there only where something is encrypted.
@@ -52,7 +53,7 @@ class KeyCopies:
     def keep(self, ring: KeyRing, environment: Path) -> str:
         """Have the data key of an environment, as it is wrapped now, durably; its id.
 
-        Raises `DataLoss` (``KEY_DESTROYED``, and as `KeyRing.open`).
+        Raises `DataLoss` (``KEY_DESTROYED``), and as `KeyRing.open`.
         """
         content = ring.read(environment)
         key_id, _ = ring.parse(content, environment.name)
@@ -76,7 +77,8 @@ class KeyCopies:
         wraps the copy.
 
         Raises `NotFound` (``KEY_DESTROYED``) for a user that was erased, `DataLoss` (``KEY_MISSING``,
-        ``BAD_KEY_FILE``), `FailedPrecondition` (``MASTER_KEY_MISMATCH``) when none of them does.
+        ``KEY_UNREADABLE``, ``BAD_KEY_FILE``), `Unavailable` (``OPEN_FAILED``) for one that we may not read,
+        `FailedPrecondition` (``MASTER_KEY_MISMATCH``) when none of them does.
         """
         path = self._path(name, key_id)
         field = f"{self._folder.name}/{path.name}"
@@ -90,6 +92,14 @@ class KeyCopies:
                 value=str(self._folder),
             ) from error
         except OSError as error:
+            if error.errno in FORBIDDEN:
+                raise Unavailable(
+                    f"the copy of a data key may not be read: {error.strerror}",
+                    reason="OPEN_FAILED",
+                    field=field,
+                ) from error
+            if error.errno not in LOST:
+                raise
             raise DataLoss(
                 f"the copy of a data key cannot be read: {error.strerror}",
                 reason="KEY_UNREADABLE",
@@ -152,7 +162,8 @@ class KeyCopies:
 
         living: the id of the data key that a directory's name has now, None when there is no such
         directory.  former: those that it had before, which open earlier archives of whoever has the
-        name now.  They raise `DataLoss` when it cannot be told, and nothing under that name is touched.
+        name now.  They raise `DataLoss` or `Unavailable` when it cannot be told, and nothing under that name is
+        touched.
         """
         erased = list(dict.fromkeys(erased))
         self._shred_unfinished(frozenset(entry.name for entry in erased))
@@ -170,7 +181,7 @@ class KeyCopies:
                 if entry.key_id is None:
                     # Of which nobody knows what it was: not of those that the user has had since.
                     alive.update(former(entry.name))
-            except DataLoss:
+            except (DataLoss, Unavailable):
                 continue
             for name in found - {f"{entry.name}.{key_id}" for key_id in alive}:
                 path = self._folder / name

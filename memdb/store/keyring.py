@@ -16,7 +16,6 @@ and removed before anything else of an erased user: without it nothing of the us
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 from pathlib import Path
@@ -25,15 +24,14 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from memdb.errors import DataLoss
+from memdb.errors import DataLoss, Unavailable
 from memdb.store.cipher import CATALOG_NAMES, NONCE_BYTES, USER_NAMES, Cipher
 from memdb.store.files import sync_directory, write_file
 from memdb.store.masterkey import KEY_BYTES, check_value
 from memdb.store.schema import CATALOG
 from memdb.store.shredding import KEY_FILE
+from memdb.store.system import FORBIDDEN, LOST
 
-_LOST: Final = (errno.EIO, errno.EACCES, errno.EISDIR)
-"""Of one file; whatever else the system says may pass."""
 _HEAD: Final = b"mdbk\x01"
 _ID_BYTES: Final = 16
 _BOUND_BYTES: Final = len(_HEAD) + _ID_BYTES
@@ -56,7 +54,7 @@ class KeyRing:
 
     def open(self, folder: Path) -> Cipher:
         """The cipher of the environment in ``folder``; raises `DataLoss` (``KEY_MISSING``,
-        ``BAD_KEY_FILE``).
+        ``BAD_KEY_FILE``), and as `read`.
         """
         key_id, data_key = self.unwrap(folder)
         return _cipher(data_key, key_id, folder.name)
@@ -66,14 +64,23 @@ class KeyRing:
         return self.parse(self.read(folder), folder.name)
 
     def read(self, folder: Path) -> bytes:
-        """The file ``KEY`` in ``folder``; raises `DataLoss` (``KEY_MISSING``, ``KEY_UNREADABLE``)."""
+        """The file ``KEY`` in ``folder``; raises `DataLoss` (``KEY_MISSING``, ``KEY_UNREADABLE``), and `Unavailable`
+        (``OPEN_FAILED``) where we may not read it.
+        """
         field = f"{folder.name}/{KEY_FILE}"
         try:
             return (folder / KEY_FILE).read_bytes()
         except FileNotFoundError as error:
             raise DataLoss("the data key is missing", reason="KEY_MISSING", field=field) from error
         except OSError as error:
-            if error.errno not in _LOST:
+            if error.errno in FORBIDDEN:
+                # Its user is not lost: it may be under legal hold, and a rotation must not leave its key behind.
+                raise Unavailable(
+                    f"the data key may not be read: {error.strerror}",
+                    reason="OPEN_FAILED",
+                    field=field,
+                ) from error
+            if error.errno not in LOST:
                 raise
             raise DataLoss(
                 f"the data key cannot be read: {error.strerror}",
@@ -104,7 +111,7 @@ class KeyRing:
     def rewrap(self, folder: Path, new: KeyRing) -> bool:
         """Wrap the data key of ``folder`` by ``new``, durably; whether it was not already.
 
-        Raises `DataLoss` (as `open`) when neither opens it.
+        Raises `DataLoss` when neither opens it, and as `read`.
         """
         for left in folder.glob(f".new-{KEY_FILE}-*"):
             left.unlink()  # half-written when a rotation was cut short

@@ -18,17 +18,23 @@ _BROKEN: Final = frozenset((errno.EIO, errno.ENOMEM))
 FULL: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 """No room on the disk, in somebody's share of it, in one file (``ulimit -f``)."""
 _FULL_WORDS: Final = tuple(map(os.strerror, sorted(FULL)))
+LOST: Final = frozenset((errno.EIO, errno.EISDIR))
+"""Of one file: what is in it cannot be had; whatever else the system says may pass."""
+FORBIDDEN: Final = frozenset((errno.EACCES, errno.EPERM))
+"""A matter of rights, and not of what is there: whoever sees to them has it back."""
 _TOO_MANY: Final = frozenset((errno.EMFILE, errno.ENFILE))
 
 
-def refusal(error: OSError, field: str) -> ResourceExhausted | Unavailable:
+def refusal(
+    error: OSError, field: str, value: str | None = None
+) -> ResourceExhausted | Unavailable:
     """`ResourceExhausted` (``DISK_FULL``, ``FILES``), or `Unavailable` (``IO_FAILED``)."""
     what = error.strerror or "the system refused"
     if error.errno in FULL:
-        return ResourceExhausted(what, reason="DISK_FULL", field=field)
+        return ResourceExhausted(what, reason="DISK_FULL", field=field, value=value)
     if error.errno in _TOO_MANY:
-        return ResourceExhausted(what, reason="FILES", field=field)
-    return Unavailable(what, reason="IO_FAILED", field=field)
+        return ResourceExhausted(what, reason="FILES", field=field, value=value)
+    return Unavailable(what, reason="IO_FAILED", field=field, value=value)
 
 
 def unusable(error: OSError, path: str) -> ResourceExhausted | FailedPrecondition | Unavailable:
@@ -36,7 +42,7 @@ def unusable(error: OSError, path: str) -> ResourceExhausted | FailedPreconditio
     `FailedPrecondition` (``NO_DIRECTORY``).
     """
     if error.errno in _BROKEN | FULL | _TOO_MANY:
-        return refusal(error, "path")
+        return refusal(error, "path", path)
     return FailedPrecondition(
         f"the directory cannot be used: {error.strerror}",
         reason="NO_DIRECTORY",
@@ -48,6 +54,11 @@ def unusable(error: OSError, path: str) -> ResourceExhausted | FailedPreconditio
 def words_of(error: lmdb.Error, folder: Path) -> str:
     """What LMDB says of an environment, without where that lies: callers elsewhere are told it."""
     return str(error).replace(str(folder.parent) + os.sep, "")
+
+
+def code_of(error: lmdb.Error) -> int:
+    """What the system said (`errno`); negative where LMDB says it of itself, 0 where nobody does."""
+    return int(getattr(error, "code", 0))
 
 
 def told_full(error: lmdb.Error) -> bool:

@@ -63,6 +63,9 @@ class Writes:
         self._config = config
         self._disk = disk
         self._cipher = cipher
+        self._behind: NativeCommit | None = None
+        """Who writes behind another: looked for with the first write, since who asks whether it may follow holds a
+        lock, and where it is tried for the first time in a process that takes a while."""
 
     def write(
         self,
@@ -117,7 +120,7 @@ class Writes:
             self._mark.is_gone
             and self.failed is None
             and not self._mapped.is_to_release
-            and self._at_once is not None
+            and self._behind is not None
         )
 
     def write_behind(
@@ -128,7 +131,7 @@ class Writes:
         committing: Callable[[], None],
     ) -> bool:
         """See `memdb.store.environment.Environment.write_behind`."""
-        at_once = self._at_once
+        at_once = self._behind
         if at_once is None or not self.may_follow or not self._mapped.has_room(bytes_hint):
             return False
         try:
@@ -169,6 +172,7 @@ class Writes:
         if not gives_up:  # that goes into pages that were freed, where there are any
             check_growth(self._mapped.data_file, bytes_hint)
         self._mapped.grow_ahead(bytes_hint)
+        self._behind = self._at_once
         self._mark.note_write()
         try:
             return self._written(once, bytes_hint, SPARE_BYTES if gives_up else 0)

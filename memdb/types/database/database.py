@@ -72,7 +72,7 @@ class Database(Protocol):
         Raises `AlreadyExists` (``PATH_EXISTS``), `InvalidArgument` (``BAD_PATH``,
         ``PARENT_ELSEWHERE``), `NotFound` (``NOT_AN_ARCHIVE``), `FailedPrecondition`
         (``BACKUP_RUNNING``, ``BACKUP_DISABLED``, ``NO_DIRECTORY``, ``WRONG_DATABASE``,
-        ``FORMAT_NEWER``), `ResourceExhausted` (``DISK_FULL``).
+        ``FORMAT_NEWER``), `ResourceExhausted` (``DISK_FULL``), `Unavailable` (``IO_FAILED``).
         """
         ...
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import lmdb
 import pytest
 
-from memdb import ResourceExhausted, Retention
+from memdb import MemdbError, ResourceExhausted, Retention
 from memdb.clock import ManualClock
 from memdb.config import EngineConfig
 from memdb.engine.database import EmbeddedDatabase
@@ -146,6 +149,64 @@ def test_a_full_disk_is_told_as_such(folder: Path, clock: ManualClock) -> None:
         db.backup(folder / "a0")
     assert refused.value.reason == "DISK_FULL"
     assert [entry.name for entry in folder.iterdir()] == ["data"]
+
+
+class Refusing:
+    """An environment of LMDB whose copy the system refuses to write."""
+
+    def __init__(self, env: lmdb.Environment, number: int) -> None:
+        self._env = env
+        self._number = number
+
+    def copy(self, *_: object, **__: object) -> None:
+        said = os.strerror(self._number)
+        error = lmdb.Error(f"mdb_env_copy3: {said}")
+        vars(error).update(what="mdb_env_copy3", code=self._number, reason=said)
+        raise error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._env, name)
+
+
+@pytest.mark.parametrize("of", ["alice", "catalog"])
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [(errno.EIO, "IO_FAILED"), (errno.ENOSPC, "DISK_FULL"), (errno.EROFS, "NO_DIRECTORY")],
+)
+def test_a_target_that_fails_is_no_damage_of_what_is_copied(
+    db: EmbeddedDatabase,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    reason: str,
+    of: str,
+) -> None:
+    for name in ("alice", "bob"):
+        grow(db, name, 0)
+    with db.user("alice").memory() as memory:
+        copied = memory.environment if of == "alice" else db._catalog._env
+    with monkeypatch.context() as patched:
+        patched.setattr(copied._mapped, "env", Refusing(copied._mapped.env, number))
+        with pytest.raises(MemdbError) as refused:
+            db.backup(folder / "a0")
+    told = refused.value
+    assert (told.reason, told.field, told.value) == (reason, "path", str(folder / "a0"))
+    assert [entry.name for entry in folder.iterdir()] == ["data"]
+    assert db.backup(folder / "a0").users == 2
+
+
+def test_a_copy_that_lmdb_is_refused_tells_what_the_system_said(
+    db: EmbeddedDatabase, folder: Path
+) -> None:
+    db.user("alice").put("n", 1)
+    (folder / DATA_FILE).write_bytes(b"in the way")
+    with (
+        db.user("alice").memory() as memory,
+        pytest.raises(FileExistsError) as refused,
+        memory.environment.read() as txn,
+    ):
+        memory.environment.copy(folder, txn)
+    assert refused.value.filename == str(folder)
 
 
 @pytest.mark.parametrize("filled", ["before", "meanwhile"])

@@ -58,7 +58,7 @@ def test_no_archive_holds_a_key_or_a_word(db: EmbeddedDatabase, folder: Path) ->
     files = {path.name for path in (folder / "a0").rglob("*") if path.is_file()}
     assert files == {"manifest.json", "FORMAT", "SECRET", "data.mdb"}
     stored = b"".join(path.read_bytes() for path in (folder / "a0").rglob("*") if path.is_file())
-    # None of them so short that what is encrypted would have it by chance, as three bytes in 200 kB are once in 80 times.
+    # None of them so short that what is encrypted has it by chance, as three bytes in 200 kB are once in 80 times.
     for word in (b"somebody says", b"a fact", b"alice", b"kitchen-cameras", b"diet-of-the-week"):
         assert word not in stored
     copies = list((folder / "data-keys").iterdir())

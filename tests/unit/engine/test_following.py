@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Any
 
 import lmdb
@@ -21,6 +21,7 @@ from memdb import Clip, Keyframe, ResourceExhausted, Unavailable
 from memdb.clock import ManualClock
 from memdb.engine import writer
 from memdb.engine.database import EmbeddedDatabase
+from memdb.store import writes
 from memdb.store.environment import Environment
 from memdb.store.native_commit import NativeCommit, ReadyCommit, native_commit
 from memdb.types.clip import Ack
@@ -158,6 +159,34 @@ def test_it_is_written_as_soon_as_the_one_before_is(
     assert db.verify().ok
 
 
+def test_who_asks_whether_it_may_does_not_try_the_edge(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has the lock of the queue, for which all wait that write to the user."""
+    asked_by: list[str] = []
+
+    def asked() -> NativeCommit | None:
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None:
+            asked_by.append(frame.f_code.co_qualname)
+            frame = frame.f_back
+        return native_commit()
+
+    monkeypatch.setattr(writes, "native_commit", asked)
+    filled(db, 3)
+    commits = the_first(monkeypatch, lambda _, real: real())
+    with held_in_lmdb(db) as go:
+        first = Writing(db, "door", 3)
+        assert commits.begun.wait(30)
+        second = Writing(db, "door", 4)
+        assert commits.behind.wait(30)
+        go.set()
+        assert first.wait()
+        assert second.wait()
+    assert "Writes.write_ready" in asked_by
+    assert "Writer._may_follow" not in asked_by
+
+
 def test_a_third_waits_until_the_second_has_the_disk(
     db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,6 +251,35 @@ def test_a_full_disk_does_not_take_back_that_it_is_broken_for_the_other(
         assert isinstance(broken, Unavailable)
         assert isinstance(full, ResourceExhausted)
         assert memory.environment.is_read_only
+
+
+def test_what_was_refused_behind_another_is_held_by_nobody(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With all its clips, until somebody commits again."""
+    filled(db, 3)
+    was_refused = threading.Event()
+
+    def refused(*_: Any) -> bool:
+        was_refused.set()
+        raise ResourceExhausted("full", reason="DISK_FULL")
+
+    monkeypatch.setattr(Environment, "write_behind", refused)
+    commits = the_first(monkeypatch, lambda _, real: real())
+    with held_in_lmdb(db) as go:
+        first = Writing(db, "door", 3)
+        assert commits.begun.wait(30)
+        second = Writing(db, "door", 4)
+        assert was_refused.wait(30)
+        go.set()
+        ack = first.wait()
+        second.wait()
+    assert ack is not None
+    assert isinstance(second.error, ResourceExhausted)
+    with db._users.use("alice") as memory:
+        assert memory._writer._commits._under_way is None
+    assert seqs(db) == [0, 1, 2, 3]
+    assert db.user("alice").stream("door", space="cam").write(clip(4)).revision == ack.revision + 1
 
 
 def test_where_the_one_before_is_in_the_store_and_not_in_memory_the_user_is_opened_anew(

@@ -312,6 +312,23 @@ class InterruptAsItReturns(Interrupt):
             sys.setprofile(None)
 
 
+def in_threading(code: CodeType) -> bool:
+    """Whether it is in Python's own way to a lock."""
+    return code.co_filename == threading.__file__
+
+
+def test_who_listens_is_interrupted_as_it_takes_the_lock(db: EmbeddedDatabase) -> None:
+    """Every commit takes it as well, as it is shown."""
+    db.user("alice").put("k", 0)
+    for times in range(1, 20):
+        interrupt = InterruptAsItReturns(in_threading, times)
+        with db._users.use("alice") as memory, suppress(KeyboardInterrupt), interrupt.within():
+            memory.subscribe(print)
+        goes_on(db)
+        if not interrupt.came:
+            break
+
+
 @pytest.mark.parametrize("is_new", [False, True])
 def test_an_opening_wherever_something_returns(db: EmbeddedDatabase, is_new: bool) -> None:
     """Somebody still has the traceback, and with it what was open then."""

@@ -11,6 +11,7 @@ import pytest
 from memdb import Alert
 from memdb.engine import standing, standing_margins, standing_relevance, standing_rows
 from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.relevance import CENTRE_SHARE, LOGISTIC, SPREAD_SHARE, THINGS_SHARE
 from memdb.engine.user import EmbeddedUser
 from tests.unit.engine.conftest import DIM, SECOND_NS, clip
 
@@ -164,6 +165,32 @@ def test_a_bar_taken_from_a_relevance_means_the_same_to_both(user: EmbeddedUser)
     # Of a bar that is some clip's own relevance, rounding decides on that clip alone.
     assert max(apart) <= 1
     assert counted.clips == len(relevances)
+
+
+def test_the_usual_thresholds_mean_the_same_to_both(db: EmbeddedDatabase) -> None:
+    """Of clips whose relevance is one of them but for rounding."""
+    user = db.user("alice")
+    usual = 0.15
+    rng = np.random.default_rng(5)
+    feature = rng.standard_normal(DIM)
+    feature /= np.linalg.norm(feature)
+    aside = rng.standard_normal((200, DIM))
+    aside -= (aside @ feature)[:, None] * feature
+    aside /= np.linalg.norm(aside, axis=1)[:, None]
+    # Of a camera with one clip, which is its own sample.
+    chance = usual ** (1 / THINGS_SHARE)
+    z = np.log(chance / (1 - chance)) / LOGISTIC
+    score = z * SPREAD_SHARE / np.sqrt(DIM) / (1 - CENTRE_SHARE)
+    rows = (score * feature + np.sqrt(1 - score**2) * aside).astype(np.float32)
+    user.standing.create(feature.astype(np.float32), min_relevance=usual, space="cam")
+    for number, row in enumerate(rows):
+        user.stream(f"camera-{number}", space="cam").write(clip(0, global_memory=row))
+
+    live = len(told(user))
+
+    assert 0 < live < 200
+    curve = user.standing.backtest(feature.astype(np.float32), min_relevance=0.9, space="cam").curve
+    assert [point.alerts for point in curve if point.threshold == usual] == [live]
 
 
 def test_an_absence_ends_with_what_is_relevant(db: EmbeddedDatabase, clock: Any) -> None:

@@ -54,6 +54,30 @@ def test_the_usual_thresholds_mean_the_same_too(user: EmbeddedUser) -> None:
     assert [point.alerts for point in curve if point.threshold == 0.5] == [live]
 
 
+def test_the_usual_thresholds_of_products_mean_the_same_too(db: EmbeddedDatabase) -> None:
+    """Which are known only once the scores are."""
+    db.create_space("dot", dim=DIM, metric="dot")
+    user = db.user("bob")
+    rng = np.random.default_rng(5)
+    feature = rng.standard_normal(DIM)
+    feature /= np.linalg.norm(feature)
+    aside = 3 * rng.standard_normal((200, DIM))
+    aside -= (aside @ feature)[:, None] * feature
+    rows = [*(feature + aside), -feature, 3 * feature]
+    user.stream("door", space="dot").write_many(
+        [clip(seq, global_memory=row.astype(np.float32)) for seq, row in enumerate(rows)]
+    )
+    asked = feature.astype(np.float32)
+
+    usual = user.standing.backtest(asked, min_score=2).curve
+    named = user.standing.backtest(
+        asked, min_score=2, thresholds=[point.threshold for point in usual]
+    ).curve
+
+    assert usual == named
+    assert any(1 < point.alerts < 200 for point in named), "rounding decides on some"
+
+
 def test_a_score_does_not_depend_on_what_is_scored_beside_it(user: EmbeddedUser) -> None:
     user.standing.create(vector(1000), min_score=-1)
     clips = [clip(seq) for seq in range(64)]

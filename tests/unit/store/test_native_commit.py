@@ -367,3 +367,57 @@ def test_a_program_may_end_while_its_threads_commit(tmp_path: Path) -> None:
             check=False,
         )
         assert (done.returncode, done.stderr) == (0, "")
+
+
+_FORKING = """
+import ctypes, os, signal, sys, threading
+import lmdb
+import memdb_edge
+from memdb.store import native_commit
+
+module = native_commit._known()
+library = ctypes.CDLL(module.__file__)
+parent = os.getpid()
+begun, go = threading.Event(), threading.Event()
+
+@ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_void_p)
+def begin(*_):
+    if os.getpid() == parent:
+        begun.set()
+        go.wait()
+    return 5
+
+functions = {name: library[symbol] for name, symbol in native_commit._FUNCTIONS.items()}
+functions["begin"] = begin
+addresses = {name: ctypes.cast(one, ctypes.c_void_p).value for name, one in functions.items()}
+table = ctypes.addressof(ctypes.c_char.in_dll(library, native_commit._TABLE))
+commit = memdb_edge.Commit(lmdb.Environment, table, **addresses)
+env = lmdb.open(sys.argv[1])
+
+def run():
+    return commit.run(env, (b"a", b"known", b"1"), [])[:2]
+
+thread = threading.Thread(target=run)
+thread.start()
+begun.wait()
+pid = os.fork()
+if not pid:
+    signal.alarm(20)  # as it is, for who waits for the other: that ends it
+    os._exit(run() != ("mdb_txn_begin", 5))
+_, status = os.waitpid(pid, 0)
+go.set()
+thread.join()
+sys.exit(status != 0)
+"""
+
+
+def test_a_child_waits_for_nobody_who_commits_in_its_parent(tmp_path: Path) -> None:
+    """That thread is not there."""
+    done = subprocess.run(
+        [sys.executable, "-c", _FORKING, str(tmp_path / "a")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
