@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from memdb.errors import MemdbError, Unavailable
+from memdb.errors import AlreadyExists, MemdbError, Unavailable
 from memdb.types.clip import Clip
 from memdb.types.database import IngestWriter, User
 from memdb.types.times import as_text
@@ -297,10 +297,20 @@ def _assembler(epoch: Epoch, parts: Equipment, options: IngestOptions) -> Assemb
 
 
 def _as_told(error: MemdbError) -> MemdbError:
-    """In other words where a stop ended the waiting for the server: it was no error of the client's."""
+    """In other words where a stop ended the waiting for the server, which was no error of the client's, and where a
+    number was taken, which is none that whoever gave the command has chosen.
+    """
     if isinstance(error, Unavailable) and error.reason == "CLOSED":
         return Unavailable(
             "stopped while the server was away; what was sent last is not acknowledged",
             reason="NOT_ACKNOWLEDGED",
+        )
+    if isinstance(error, AlreadyExists) and error.reason == "SEQ_REUSED":
+        return AlreadyExists(
+            "the camera's epoch holds another clip of this number: another ingest writes it at the same time, or wrote "
+            "other footage; other footage needs --epoch N",
+            reason=error.reason,
+            field=error.field,
+            value=error.value,
         )
     return error

@@ -102,7 +102,12 @@ def _main(arguments: Sequence[str] | None) -> int:
             print(f"memdb-import-ixc: {error}", file=sys.stderr)
         return 1
     except MemdbError as error:
-        print(f"memdb-import-ixc: {error}", file=sys.stderr)
+        advice = ""
+        if error.reason == "SEQ_REUSED":
+            advice = (
+                "; another session, and the same with another --start or --label, needs --epoch N"
+            )
+        print(f"memdb-import-ixc: {error}{advice}", file=sys.stderr)
         # What a file holds is nobody's usage.
         return 2 if isinstance(error, InvalidArgument) and error.field != "files" else 1
     except ModuleNotFoundError as error:

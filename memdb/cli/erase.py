@@ -26,6 +26,8 @@ With a time range every clip goes that touches it; without --stream, of any stre
 database's files; archives made before have it still.  Nothing is undone, so that nothing is done without
 --yes.  Prints one JSON object: what was removed, with ids, and the facts that lost evidence (fact_ids),
 whose text stays until it is forgotten.
+
+Stop the agents of the user first (memdb-ingest): whoever goes on writing makes the user, or the stream, anew.
 """
 
 

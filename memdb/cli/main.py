@@ -32,6 +32,7 @@ ADVICE = {
     "NOT_ENCRYPTED": "leave the master key file out, or see `memdb upgrade --encrypt-with`",
     "UNKNOWN_KEY": "`memdb config print` shows every key and its section",
     "BACKUP_DISABLED": "start the server with --backup-dir",
+    "LEGAL_HOLD": "`memdb retention --no-hold` ends it",
 }
 """By reason."""
 
@@ -120,10 +121,11 @@ def _parser() -> argparse.ArgumentParser:
         users,
         verify,
     )
+    from memdb.cli.verb_parser import VerbParser
 
     keeping = (verify, users, gaps, retention, sweep, erase, compact)
     copying = (backup, restore, drill, export)
-    parser = argparse.ArgumentParser(
+    parser = VerbParser(
         prog="memdb",
         description="A persistent memory database for agents that watch and listen.",
         epilog=EXAMPLE,

@@ -40,6 +40,19 @@ _LIMIT: Final = 8
 _PAGE: Final = 256
 _NAME: Final = "memdb-drill"
 _TEMPORARY: Final = ".memdb-drill-"
+_UNANSWERED: Final = frozenset(
+    {
+        "UNAVAILABLE",
+        "SHUTTING_DOWN",
+        "CLOSED",
+        "OVERLOADED",
+        "DEADLINE_EXCEEDED",
+        "CALLER_LEFT",
+        "UNAUTHENTICATED",
+        "PERMISSION_DENIED",
+    }
+)
+"""Reasons that tell nothing of what is stored: who asked the next question would wait as long again."""
 
 
 def drill(
@@ -58,8 +71,9 @@ def drill(
     questions: at most so many clips of each user are asked about, drawn by ``seed``.
     keys: of an archive of an encrypted directory.
 
-    Raises as `restore`, `InvalidArgument` (``OUT_OF_RANGE``) where nothing is to be asked, and of ``scratch``
-    `memdb.store.appearing.refused`.
+    Raises as `restore`, `InvalidArgument` (``OUT_OF_RANGE``) where nothing is to be asked, of ``scratch``
+    `memdb.store.appearing.refused`, and what ``live`` raises where it answers nothing (`Unavailable`,
+    `DeadlineExceeded`).
     """
     check_int(questions, "questions", 1, QUESTIONS_MAX)
     place = Path(tempfile.gettempdir() if scratch is None else checked_text(scratch, "scratch"))
@@ -83,6 +97,10 @@ def _compared(
     )
     users = copy.users()
     for name in users:
+        if not _is_there(live.user(name)):
+            asked += 1
+            differences.append((name, "user"))  # every other question would differ as well
+            continue
         for label, ask in _questions(copy.user(name), questions, chosen):
             asked += 1
             if _answer(ask, copy.user(name)) != _answer(ask, live.user(name)):
@@ -90,11 +108,24 @@ def _compared(
     return DrillReport(len(users), asked, tuple(differences))
 
 
+def _is_there(user: User) -> bool:
+    """Whether there is such a user; one that cannot be read is there."""
+    try:
+        user.revision()
+    except MemdbError as error:
+        if error.reason in _UNANSWERED:
+            raise
+        return error.reason != "USER_NOT_FOUND"
+    return True
+
+
 def _answer(ask: Callable[[User], object], user: User) -> str:
-    """The answer as a digest; an error is an answer too."""
+    """The answer as a digest; an error is an answer too, but for one of `_UNANSWERED`, which is raised."""
     try:
         found = ask(user)
     except MemdbError as error:
+        if error.reason in _UNANSWERED:
+            raise
         found = (type(error).__name__, error.reason, error.field)
     return hashlib.sha256("\n".join(_spelled(found)).encode()).hexdigest()
 

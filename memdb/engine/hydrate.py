@@ -199,7 +199,8 @@ class AnswerSize:
         self._bytes += size
         if self._bytes > bytes_max:
             error = AnswerTooLarge(
-                f"the answer has more than {bytes_max} bytes; ask for less at once",
+                f"the answer has more than {bytes_max} bytes; ask for less at once: fewer, "
+                "less of each, or pages",
                 reason="MESSAGE_TOO_LARGE",
                 field="message",
                 value=self._bytes,

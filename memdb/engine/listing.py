@@ -204,7 +204,7 @@ def get_short_memory(
             raise
         if tensor is None:
             raise NotFound(
-                "the clip has no short-term memory",
+                "the clip has no short-term memory: it was written without, or retention gave it up",
                 reason="NO_SHORT_MEMORY",
                 field=field,
                 value=clip_id,

@@ -99,7 +99,11 @@ class EmbeddedStanding:
         if not self._user.is_known() and (found is None or spec.streams is not None):
             # Before the user is made for it.
             raise NotFound(
-                "no such user", reason="USER_NOT_FOUND", field="user", value=self._user.id
+                "no such user yet; the first write makes one"
+                + ("" if found else ", and so does a question that names its space"),
+                reason="USER_NOT_FOUND",
+                field="user",
+                value=self._user.id,
             )
         if found is not None:
             check_fits(spec, found)

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from memdb.engine import watch
 from memdb.engine.one_user import OneUser
-from memdb.types.arguments import REVISION_MAX
+from memdb.engine.watched_changes import PAGE_CHANGES, WatchedChanges
 from memdb.types.change import Change
-from memdb.types.checks import check_flag, check_int
+from memdb.types.checks import check_flag
 from memdb.types.database.user_changes import UserChanges
 from memdb.types.documented import documented_by
 
-_WATCH_PAGE: Final = 256
-"""Changes that are read at once."""
 _WATCH_PAGE_BYTES: Final = 16 * 1024 * 1024
 _WATCH_WAIT_S: Final = 0.5
 """For a commit, before a watch looks whether the database is still open."""
@@ -25,18 +22,16 @@ class EmbeddedUserChanges(OneUser):
     """What changed, and waiting for what will."""
 
     def changes(
-        self, from_revision: int = 0, *, limit: int = _WATCH_PAGE, page_bytes: int | None = None
+        self, from_revision: int = 0, *, limit: int = PAGE_CHANGES, page_bytes: int | None = None
     ) -> list[Change]:
         """Changes of whole commits after ``from_revision``: at least one commit, then until
         ``limit`` or ``page_bytes`` is reached.
         """
-        check_int(from_revision, "from_revision", 0, REVISION_MAX)
-        with self._users.use(self._id) as memory:
-            return memory.read(
-                lambda view: watch.changes(
-                    memory.environment, view, from_revision, limit, page_bytes
-                )
-            )
+        return self.watched_changes(from_revision).page(limit=limit, page_bytes=page_bytes)
+
+    def watched_changes(self, from_revision: int = 0) -> WatchedChanges:
+        """A watch, page by page."""
+        return WatchedChanges(self, self._id, from_revision)
 
     def wait_for_revision(self, revision: int, timeout_s: float) -> bool:
         """Wait until a commit after ``revision`` is published."""
@@ -60,15 +55,13 @@ class EmbeddedUserChanges(OneUser):
         return end
 
     def watch(self, *, from_revision: int = 0, follow: bool = True) -> Iterator[Change]:
-        revision = check_int(from_revision, "from_revision", 0, REVISION_MAX)
+        watched = self.watched_changes(from_revision)
         check_flag(follow, "follow")
         while True:
-            page = self.changes(revision, page_bytes=_WATCH_PAGE_BYTES)
+            page = watched.page(page_bytes=_WATCH_PAGE_BYTES)
             yield from page
-            if page:
-                revision = page[-1].revision
-            elif not follow:
+            if not page and not follow:
                 return
-            else:
+            if not page:
                 # In steps, so that a closed database ends the wait.
-                self.wait_for_revision(revision, _WATCH_WAIT_S)
+                self.wait_for_revision(watched.revision, _WATCH_WAIT_S)

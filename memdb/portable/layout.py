@@ -24,6 +24,7 @@ import pyarrow as pa
 from safetensors import SafetensorError
 
 from memdb.errors import DataLoss, FailedPrecondition, NotFound
+from memdb.store.manifest_file import is_archive
 
 EXPORT_FORMAT: Final = 2
 """The highest that is read."""
@@ -237,7 +238,13 @@ def described(folder: Path) -> dict[str, Any]:
 def _described(folder: Path) -> dict[str, Any]:
     path = folder / DESCRIPTION
     if not path.is_file():
-        raise NotFound("no export here", reason="NOT_AN_EXPORT", field="export", value=str(folder))
+        raise NotFound(
+            f"no export here: there is no {DESCRIPTION}"
+            + ("; of an archive `memdb restore` makes a directory" if is_archive(folder) else ""),
+            reason="NOT_AN_EXPORT",
+            field="export",
+            value=str(folder),
+        )
     try:
         if path.stat().st_size > _DESCRIPTION_BYTES_MAX:
             raise _damaged(DESCRIPTION)

@@ -66,7 +66,8 @@ class Answers:
         """Raise `ResourceExhausted` (``MESSAGE_TOO_LARGE``) for an answer that may not be sent."""
         if size > self._message_bytes_max:
             raise ResourceExhausted(
-                f"the answer has more than {self._message_bytes_max} bytes; ask for less at once",
+                f"the answer has more than {self._message_bytes_max} bytes; ask for less at once: fewer, "
+                "less of each, or pages",
                 reason="MESSAGE_TOO_LARGE",
                 field="message",
                 value=size,

@@ -16,6 +16,7 @@ from memdb.errors import DataLoss, Internal, MemdbError, ResourceExhausted, Unav
 from memdb.eventlog import event_log
 from memdb.server.call_metrics import FAILED
 from memdb.server.edge import CallerLeft, Context
+from memdb.server.open_calls import UNNAMED
 from memdb.wire.status import REQUEST_ID_KEY, code_of, error_to_trailers
 
 REQUEST_ID_CHARS_MAX: Final = 64
@@ -56,22 +57,30 @@ def count(context: Context, counted: AbstractContextManager[None]) -> None:
     context.add_done_callback(ended)
 
 
-async def end(context: Context, name: str, request_id: str, error: Exception) -> NoReturn:
+async def end(
+    context: Context, name: str, request_id: str, error: Exception, user: str = ""
+) -> NoReturn:
     """End a call with an error.  Cancellation never comes here: it is no `Exception`.
+
+    user: on whose memory it is, as its request says; empty where that is nobody's.
 
     grpc.aio keeps what it raises here, with its traceback, where the traceback leads: a cycle, with all
     that the frames of the call hold, until the collector comes by, which is seldom.  So nothing large
     may be left in them: whoever calls has let go of it, and what led here is forgotten once it is logged.
     """
+    fields = {"method": name, "request_id": request_id}
+    if user not in ("", UNNAMED):
+        # A quota, say, is of one user, whom the error need not name: its caller knows.
+        fields["user"] = user
     if isinstance(error, CallerLeft):
         # Of sending to a caller who has left; nobody is there to be told, and nothing is wrong.
-        log.debug("the caller left", extra={"fields": {"method": name, "request_id": request_id}})
+        log.debug("the caller left", extra={"fields": fields})
         raise asyncio.CancelledError from error
     if not isinstance(error, MemdbError):
         log.error(
             "unexpected error",
             exc_info=error,
-            extra={"fields": {"method": name, "request_id": request_id}},
+            extra={"fields": fields},
         )
         error = Internal("internal error; the server's log has it under the request id")
     else:
@@ -80,8 +89,7 @@ async def end(context: Context, name: str, request_id: str, error: Exception) ->
             "call failed",
             extra={
                 "fields": {
-                    "method": name,
-                    "request_id": request_id,
+                    **fields,
                     "code": code_of(error).name,
                     "reason": error.reason,
                     "field": error.field,

@@ -72,7 +72,7 @@ class StreamCalls:
                 raise
             except Exception as error:
                 data = b""  # see `end`
-                await end(context, method.name, request_id, error)
+                await end(context, method.name, request_id, error, owner)
 
         return behaviour
 
@@ -95,7 +95,7 @@ class StreamCalls:
                     await method.function(request, self._answers.sender(context, lambda: owner))
             except Exception as error:
                 data = b""  # see `end`
-                await end(context, method.name, request_id, error)
+                await end(context, method.name, request_id, error, owner)
 
         return behaviour
 
@@ -111,6 +111,7 @@ class StreamCalls:
                     context.read, self._answers.sender(context, self._open_calls.stream_owner)
                 )
             except Exception as error:
-                await end(context, method.name, request_id, error)
+                owner = self._open_calls.stream_owner()
+                await end(context, method.name, request_id, error, owner)
 
         return behaviour

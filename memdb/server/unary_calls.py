@@ -108,7 +108,7 @@ class UnaryCalls:
                 raise
             except Exception as error:
                 data, done, parsed = b"", None, None  # see `end`
-                await end(context, method.name, request_id, error)
+                await end(context, method.name, request_id, error, owner)
 
         return behaviour
 

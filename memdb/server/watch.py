@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Final
 
 from memdb.engine.user import EmbeddedUser
+from memdb.engine.watched_changes import WatchedChanges
 from memdb.server.methods import Send
 from memdb.server.resources import Resources
 from memdb.v1 import user_service_pb2 as pb
@@ -31,11 +32,11 @@ RECHECK_S: Final = 5.0
 async def watch(resources: Resources, request: pb.WatchUserRequest, send: Send) -> None:
     """Send the changes after ``from_revision``; with ``follow``, until the client goes.
 
-    Raises `NotFound` (also when the user is erased meanwhile), `Unavailable` (``SHUTTING_DOWN``).
+    Raises `NotFound` (also when the user is erased meanwhile, made anew or not), `Unavailable` (``SHUTTING_DOWN``).
     """
     pools, drain = resources.pools, resources.drain
     user = resources.database.user(request.user)
-    revision = request.from_revision
+    watched = user.watched_changes(request.from_revision)
     wake = asyncio.Event()
     subscription = Subscription()
     try:
@@ -47,7 +48,7 @@ async def watch(resources: Resources, request: pb.WatchUserRequest, send: Send) 
                 wake.clear()
                 # It is open already, unless nobody follows it or it broke.
                 await resources.openings.wait(request.user)
-                messages, revision = await pools.read.of(user.id).run_in_turn(_page, user, revision)
+                messages = await pools.read.of(user.id).run_in_turn(_page, watched)
                 for message in messages:
                     await send(message)
                 if messages:
@@ -103,9 +104,9 @@ async def _wait(wake: asyncio.Event) -> None:
         pass  # look again
 
 
-def _page(user: EmbeddedUser, revision: int) -> tuple[list[bytes], int]:
-    """The next changes as messages, and the revision they end at."""
-    changes = user.changes(revision, limit=PAGE_CHANGES, page_bytes=PAGE_BYTES)
+def _page(watched: WatchedChanges) -> list[bytes]:
+    """The next changes as messages."""
+    changes = watched.page(limit=PAGE_CHANGES, page_bytes=PAGE_BYTES)
     messages: list[bytes] = []
     chunk, size = pb.WatchUserResponse(), 0
     for change in changes:
@@ -118,4 +119,4 @@ def _page(user: EmbeddedUser, revision: int) -> tuple[list[bytes], int]:
         size += bytes_of_change
     if chunk.changes:
         messages.append(chunk.SerializeToString(deterministic=True))
-    return messages, changes[-1].revision if changes else revision
+    return messages

@@ -123,6 +123,7 @@ class DataDirectory:
         rotating_to: bytes | None,
         keep_staged: bool,
     ) -> None:
+        self._check_format_is_there()
         if not create and not (self.path / "FORMAT").exists():
             raise FailedPrecondition(
                 "no memdb here", reason="NOT_A_DATABASE", field="path", value=str(self.path)
@@ -334,6 +335,22 @@ class DataDirectory:
                 "this is an archive, which `memdb restore` makes a directory of; it is not opened itself",
                 reason="IS_AN_ARCHIVE",
                 field="path",
+                value=str(self.path),
+            )
+
+    def _check_format_is_there(self) -> None:
+        """Refuse a database that has lost its format: it is not a directory of somebody else's, and nobody is to be
+        told to empty it.
+        """
+        has_rest = (self.path / "SECRET").exists() and any(
+            (self.path / name).is_dir() for name in (CATALOG, "users")
+        )
+        # Asked last: whoever makes the database meanwhile puts the format first.
+        if has_rest and not (self.path / "FORMAT").exists():
+            raise FailedPrecondition(
+                "FORMAT is missing, and the rest of a database is there: every archive of this directory has a copy",
+                reason="NOT_A_DATABASE",
+                field="format",
                 value=str(self.path),
             )
 

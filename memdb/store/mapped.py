@@ -204,7 +204,11 @@ class MappedFile:
             size = int(self.env.info()["map_size"])
             if size >= self._config.map_bytes_max + spare:
                 raise ResourceExhausted(
-                    "the user's map is full", reason="QUOTA", field="map_bytes", value=size
+                    "the user's file is as large as engine.map_bytes_max allows: make room in it by a policy of"
+                    " retention and a sweep, or by an erasure",
+                    reason="QUOTA",
+                    field="map_bytes",
+                    value=size,
                 )
             while size <= needed:
                 size *= 2

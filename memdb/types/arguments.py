@@ -133,6 +133,14 @@ def checked_streams(streams: Iterable[str] | None) -> tuple[str, ...] | None:
         raise InvalidArgument(
             "name at least one stream, or None for all", reason="EMPTY", field="streams"
         )
+    for name in names:
+        if not isinstance(name, str):
+            raise InvalidArgument(
+                "a stream is named by its name (Stream.name)",
+                reason="BAD_ID",
+                field="streams",
+                value=name,
+            )
     return tuple(check_id(name, "streams") for name in names)
 
 

@@ -110,7 +110,10 @@ def _as_array(value: object, field: str) -> Array:
         return value
     if not isinstance(value, (list, tuple)):
         raise InvalidArgument(
-            "expected a numpy array", reason="BAD_DTYPE", field=field, value=type(value).__name__
+            "expected a numpy array or a list of numbers; of a tensor .detach().cpu().numpy() makes one",
+            reason="BAD_DTYPE",
+            field=field,
+            value=type(value).__name__,
         )
     try:
         array = np.asarray(value)

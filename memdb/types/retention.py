@@ -16,11 +16,11 @@ class Retention:
     """What a stream gives up, and when; None gives up nothing.
 
     Ages count from the end of a clip.  Thinning comes first and keeps the global memory, so what is
-    thinned is still found by a question: short-term memory goes at ``short_memory_age_s``,
-    keyframes at ``keyframes_age_s``.  Above ``max_bytes`` of both, the oldest clips lose their
-    short-term memory, then their keyframes.  Whole clips go at ``max_age_s`` and above
-    ``max_clips``.  The bytes stay in freed pages of the user's file until they are written over, or
-    `User.compact`.
+    thinned is still found by a question, but behind what has its short-term memory where the question
+    re-ranks: short-term memory goes at ``short_memory_age_s``, keyframes at ``keyframes_age_s``.  Above
+    ``max_bytes`` of both, the oldest clips lose their short-term memory, then their keyframes.  Whole
+    clips go at ``max_age_s`` and above ``max_clips``.  The bytes stay in freed pages of the user's file
+    until they are written over, or `User.compact`.
 
     Raises `InvalidArgument` naming the field that is wrong.
     """

@@ -14,6 +14,11 @@ from tests.congruence.media import SECOND_NS, T0_NS, clip, vector
 
 pytestmark = pytest.mark.congruence
 
+
+class Tensor:
+    """Of torch, as far as we look at one."""
+
+
 MISTAKES: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
     "space": (lambda db, user: db.space("clip-l14"), "db.create_space makes one"),
     "text": (lambda db, user: user.facts(limit="5"), "from 1 to 1000, not str"),
@@ -69,6 +74,19 @@ MISTAKES: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
         "the `clip_id` of an Ack",
     ),
     "erase": (lambda db, user: user.erase_clips(), "stream.erase()"),
+    "tensor": (lambda db, user: user.ground(Tensor()), ".detach().cpu().numpy()"),
+    "handle": (
+        lambda db, user: user.ground(vector(1), streams=[user.stream("door")]),
+        "(Stream.name)",
+    ),
+    "thinned": (
+        lambda db, user: user.short_memory([stored.id for stored in user.clips()]),
+        "retention gave it up",
+    ),
+    "asked too early": (
+        lambda db, user: db.user("bob").standing.create(vector(1), min_score=0.5),
+        "a question that names its space",
+    ),
     "bar": (lambda db, user: user.standing.create(vector(1)), "what a clip must score"),
 }
 

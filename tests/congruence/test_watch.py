@@ -84,6 +84,23 @@ def test_a_user_that_never_wrote_cannot_be_watched(db: Database) -> None:
     assert caught.value.reason == "USER_NOT_FOUND"
 
 
+def test_a_watch_ends_with_its_user_also_where_another_of_its_name_has_come_further(
+    user: User,
+) -> None:
+    """The other's first commits have numbers that the watch has passed: it would never tell them."""
+    last = [user.put("before", number) for number in range(3)][-1]
+    changes = user.watch()
+    assert [next(changes).revision for _ in range(last)] == [1, 2, 3]
+
+    user.erase()
+    for number in range(2 * last):
+        user.put("after", number)
+
+    with pytest.raises(NotFound) as caught:
+        next(changes)
+    assert caught.value.reason == "USER_NOT_FOUND"
+
+
 @pytest.mark.parametrize("transport", ["embedded", "sync"])
 def test_the_close_of_its_database_ends_what_waits_in_a_thread(
     db: Database, user: User, door: Stream

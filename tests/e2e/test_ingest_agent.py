@@ -8,6 +8,7 @@ one other pixel or sample after a resume would change the clip.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from perception.agent import IngestAgent
 from perception.audio.hearing import Hearing
 from perception.audio.vad import VoiceActivity
 from perception.camera import Camera, CameraReport
-from perception.encoders.base import FrameFeatures
+from perception.encoders.base import Frame, FrameFeatures
 from perception.errors import SourceNotFound, WeightsUnavailable
 from perception.ingest_options import IngestOptions
 from perception.sources.base import NS_PER_S, Samples
@@ -182,6 +183,28 @@ def test_other_footage_in_a_used_epoch_is_told(database: Database, tmp_path: Pat
     assert lines.count(second.note) == 1
     (third,) = ingest(database, None, Camera("porch", str(two)), epoch=1)
     assert (third.note, third.progress.clips) == (None, 1)
+
+
+def test_another_ingest_of_the_same_camera_is_told_with_what_to_do(
+    database: Database, tmp_path: Path
+) -> None:
+    """Two agents were given one camera's name; whoever gave it knows of epochs, and nothing of numbers."""
+    one = write_film(tmp_path / "one.mp4", [(flat(200, 20, 20), 4.0), (flat(20, 200, 20), 4.0)])
+    two = write_film(tmp_path / "two.mp4", [(flat(20, 20, 200), 4.0), (flat(200, 20, 20), 4.0)])
+    others: list[CameraReport] = []
+
+    class Overtaken(HashEncoder):
+        def encode_frames(self, frames: Sequence[Frame]) -> FrameFeatures:
+            if not others:
+                others.extend(ingest(database, None, Camera("porch", str(two))))
+            return super().encode_frames(frames)
+
+    (report,) = ingest(database, None, Camera("porch", str(one)), encoder=Overtaken())
+    assert [other.error for other in others] == [None]
+    assert isinstance(report.error, AlreadyExists)
+    assert (report.error.reason, report.error.field) == ("SEQ_REUSED", "clip.seq")
+    assert "another ingest writes it" in report.error.message
+    assert "--epoch N" in report.error.message
 
 
 def test_a_beginning_that_is_passed_over_is_told(database: Database, tmp_path: Path) -> None:

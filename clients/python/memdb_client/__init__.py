@@ -74,6 +74,7 @@ from memdb import (
     Utterance,
     Verification,
 )
+from memdb import __version__ as __version__
 from memdb_client._async_database import AsyncDatabase
 from memdb_client._async_ingest import AsyncIngestWriter
 from memdb_client._async_standing import AsyncStanding

@@ -25,10 +25,10 @@ from memdb_client._options import (
     UNDONE_PAUSE_S,
     Repeat,
     Target,
+    Try,
     likely,
     may_repeat,
     pauses_s,
-    tls_hint,
 )
 
 _Request = TypeVar("_Request")
@@ -73,7 +73,7 @@ class AsyncRpc:
         reached_s = time.monotonic()
         deadline_s = reached_s + left_s
         pauses: Iterator[float] | None = None
-        hints: list[str] = []
+        tries: list[Try] = []
         while True:
             self.check_open()
             try:
@@ -83,7 +83,7 @@ class AsyncRpc:
                     reached_s = time.monotonic()
                 until_s = min(deadline_s, reached_s + self.timeout_s)
                 pauses = pauses or pauses_s()
-                await self.pause_or_raise(error, repeat, until_s, next(pauses), hints)
+                await self.pause_or_raise(error, repeat, until_s, next(pauses), tries)
                 left_s = deadline_s - time.monotonic()
             except compat.CANCELLED:
                 self.raise_if_closed()
@@ -100,7 +100,7 @@ class AsyncRpc:
         left_s = self.timeout_s
         deadline_s = time.monotonic() + left_s
         pauses: Iterator[float] | None = None
-        hints: list[str] = []
+        tries: list[Try] = []
         while True:
             self.check_open()
             try:
@@ -112,7 +112,7 @@ class AsyncRpc:
                     call.cancel()
             except grpc.RpcError as error:
                 pauses = pauses or pauses_s()
-                await self.pause_or_raise(error, Repeat.ALWAYS, deadline_s, next(pauses), hints)
+                await self.pause_or_raise(error, Repeat.ALWAYS, deadline_s, next(pauses), tries)
                 left_s = deadline_s - time.monotonic()
             except compat.CANCELLED:
                 self.raise_if_closed()
@@ -181,21 +181,21 @@ class AsyncRpc:
         repeat: Repeat,
         deadline_s: float,
         pause_s: float,
-        hints: list[str],
+        tries: list[Try],
     ) -> None:
         """Wait before the next try, or raise our error where there shall be none.
 
-        hints: what the tries before said, to which this one adds.
+        tries: those before, to which this one is added.
         """
         failure = self.failure(error)
         if failure.reason in UNDONE:
             pause_s = max(pause_s, UNDONE_PAUSE_S)
         details = error.details() or ""
-        hints.append(tls_hint(details, is_secure=self._is_secure))
+        tries.append(Try.of(details, is_secure=self._is_secure))
         may = self.may_repeat(failure, details, repeat)
         if not may or time.monotonic() + pause_s >= deadline_s:
             unmade = details.startswith(NOT_CONNECTED) and not self._is_closed
-            hint = likely(hints) if unmade else ""
+            hint = likely(tries) if unmade else ""
             raise (Unavailable(f"{details}; {hint}") if hint else failure) from None
         await compat.sleep(pause_s)
 

@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import grpc
 
@@ -98,6 +99,9 @@ made; what that may mean."""
 STATUS_LOST: Final = "Internal error from Core"
 """What grpc.aio says, with the code INTERNAL, when a call ended while a message was being sent: it
 overwrites the status that the server gave (grpc/grpc#36066).  The peer has to be asked again."""
+
+_LAST_ADDRESS: Final = re.compile(r"last error: [A-Z_]+: ((?:ipv4|ipv6|unix):\S*): ")
+"""Whose error it tells, of all that it tried."""
 
 _CERTIFICATE: Final = b"CERTIFICATE-----"
 
@@ -236,14 +240,34 @@ def tls_hint(rpc_details: str, *, is_secure: bool) -> str:
     return ""
 
 
-def likely(hints: Sequence[str]) -> str:
+@dataclass(frozen=True, slots=True)
+class Try:
+    """A try of a call that found no connection: the address that gRPC told of, and what it may have to do with TLS."""
+
+    address: str
+    hint: str
+
+    @classmethod
+    def of(cls, rpc_details: str, *, is_secure: bool) -> Self:
+        """By what gRPC said; no address where it said none."""
+        told = _LAST_ADDRESS.search(rpc_details)
+        hint = tls_hint(rpc_details, is_secure=is_secure)
+        return cls(told[1] if told else "", hint)
+
+
+def likely(tries: Sequence[Try]) -> str:
     """The hint of several tries of a call, where it is not one in passing.
 
-    A host of several addresses is told by one of them, now of this and then of that; a server that is
-    being restarted ends connections once or twice, and is then not there.
+    A host of several addresses is told by one of them, now of this and then of that: `localhost` refuses by IPv6, say,
+    and speaks TLS by IPv4, so each address counts by itself.  A server that is being restarted ends connections once
+    or twice, and is then not there.
     """
-    told = [hint for hint in hints if hint]
-    return told[-1] if told and len(hints) <= 4 * len(told) else ""
+    for tried in reversed(tries):
+        of_address = [one.hint for one in tries if one.address == tried.address]
+        hints = [hint for hint in of_address if hint]
+        if hints and len(of_address) <= 4 * len(hints):
+            return hints[-1]
+    return ""
 
 
 def pauses_s() -> Iterator[float]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import Final
 
-from memdb.errors import Unavailable
+from memdb.errors import NotFound, Unavailable
 from memdb.types.arguments import REVISION_MAX
 from memdb.types.change import Change
 from memdb.types.checks import check_flag, check_int
@@ -29,11 +29,14 @@ class UserChanges(OneUser):
         """Changes after ``from_revision``, oldest first; with ``follow`` waits for new ones.
 
         When the server goes away it goes on where it stopped, without a repetition, and raises
-        `Unavailable` when nobody answered for the client's ``timeout_s``.  Ends (and lets its
+        `Unavailable` when nobody answered for the client's ``timeout_s``, and `NotFound`
+        (``USER_NOT_FOUND``) when the user was erased meanwhile, made anew or not.  Ends (and lets its
         call go) when the iterator is closed.
         """
         # The last change that was given; a call that goes on begins with its whole commit again.
         seen = (check_int(from_revision, "from_revision", 0, REVISION_MAX), CHANGE_INDEX_MAX)
+        commit: tuple[int, int] | None = None
+        """Revision and time of the commit that it was of."""
         request = user_pb.WatchUserRequest(
             user=self._id, from_revision=seen[0], follow=check_flag(follow, "follow")
         )
@@ -44,8 +47,11 @@ class UserChanges(OneUser):
                 with closing(self._rpc.stream(lambda on: on.users.WatchUser, request)) as answers:
                     for answer in answers:
                         for message in answer.changes:
+                            if commit is not None and commit[0] == message.revision:
+                                self._check_life(commit[1], message.time_ns)
                             if (message.revision, message.index) > seen:
                                 seen = (message.revision, message.index)
+                                commit = (message.revision, message.time_ns)
                                 yield change_from_proto(message, self._id)
                         outage.is_over()
                 return
@@ -55,3 +61,15 @@ class UserChanges(OneUser):
                     raise
                 request.from_revision = max(seen[0] - 1, 0)
                 compat.sleep(pause_s)
+
+    def _check_life(self, told_ns: int, time_ns: int) -> None:
+        """Refuse a commit that comes again and was made at another time: it is of another life of the user, or of what
+        went on from an archive while the server was away.
+        """
+        if told_ns != time_ns:
+            raise NotFound(
+                "the user was erased, or restored from before, and made anew: watch it from the beginning",
+                reason="USER_NOT_FOUND",
+                field="user",
+                value=self._id,
+            )

@@ -18,6 +18,10 @@ class UserChanges(Protocol):
         What waits for new ones takes a thread.  From another it is ended by the ``close`` of its database, and raises
         `Unavailable` (``CLOSED``); of the asyncio client by cancelling the task.
 
+        It is of one life of the user: where that is erased meanwhile, made anew or not, it ends with `NotFound`, since
+        the numbers of commits begin again.  Of a revision that was kept from an earlier watch nobody can tell that: who
+        keeps one drops it where the user was erased or restored.
+
         Raises `NotFound` (``USER_NOT_FOUND``; ``REVISION_NOT_FOUND`` of one that is ahead of the user).
         """
         ...

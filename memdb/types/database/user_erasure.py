@@ -15,6 +15,8 @@ class UserErasure(Protocol):
     def erase(self) -> ErasureReport:
         """Remove the user and every byte of its memory.
 
+        Whoever goes on writing makes the user anew, with what comes from then on: stop its agents first.
+
         Raises `NotFound` (``USER_NOT_FOUND``), `FailedPrecondition` (``LEGAL_HOLD``), `ResourceExhausted`
         (``DISK_FULL``).
         """

@@ -68,7 +68,8 @@ class UserGrounding(Protocol):
         tokens, of the best cosine among the clip's rows, and spans that tell which frames matched.  weighting:
         ``idf``, learned of each stream: what its clips always show weighs nothing, and the N candidates and
         their order are by what stands out of what their stream gives to anything, as whole clips and by late
-        interaction; or ``uniform``, late interaction alone.
+        interaction; or ``uniform``, late interaction alone.  Candidates that have no short-term memory, as when
+        retention gave it up, come behind all others unless ``text`` is given.
 
         ``policy="tokens"`` goes without a question feature: every clip that the filters admit is
         compared by its short-term memory, about 0.1 ms for 64 rows of 384-d, or with ``rerank`` = N the N

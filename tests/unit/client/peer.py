@@ -51,6 +51,9 @@ class Script:
     hold: threading.Event = field(default_factory=threading.Event)
     """While set, nothing is acknowledged."""
     watch_breaks: int = 0
+    made_anew: bool = False
+    """Whether the user is another when a watch of it broke: its commits have another time."""
+    commit_ns: int = 1
     revisions: int = 5
     """Commits that there are."""
     live_watches: int = 0
@@ -132,9 +135,14 @@ class _Users(user_service_pb2_grpc.UserServiceServicer):
             for index in (0, 1):
                 if (revision, index) == (3, 1) and script.watch_breaks:
                     script.watch_breaks -= 1
+                    script.commit_ns += script.made_anew
                     context.abort(grpc.StatusCode.UNAVAILABLE, "going away")
                 change = user_service_pb2.Change(
-                    revision=revision, index=index, kind="value", key=f"{revision}.{index}"
+                    revision=revision,
+                    index=index,
+                    time_ns=script.commit_ns,
+                    kind="value",
+                    key=f"{revision}.{index}",
                 )
                 yield user_service_pb2.WatchUserResponse(changes=[change])
 

@@ -84,6 +84,7 @@ def test_a_user_is_made_of_the_same_parts_everywhere(part: type[Any], handle: ty
 
 def test_every_value_and_error_of_memdb_is_exported() -> None:
     assert set(memdb.__all__) - {"open"} <= set(memdb_client.__all__)
+    assert memdb_client.__version__ == memdb.__version__
 
 
 def test_public_names_are_exactly_all() -> None:

@@ -15,7 +15,7 @@ import grpc
 import pytest
 
 from memdb.errors import DeadlineExceeded, Unavailable
-from memdb_client._options import likely, tls_hint
+from memdb_client._options import Try, likely, tls_hint
 from tests.unit.client.conftest import Connect
 from tests.unit.client.peer import Peer, Script
 from tests.unit.client.test_retry import free_port
@@ -140,6 +140,27 @@ def test_a_call_that_was_cut_off_says_nothing_of_it() -> None:
 
 def test_one_try_of_many_says_nothing_of_it() -> None:
     """A server that is being restarted, and a host with an address that nobody listens at."""
-    assert likely(["TLS", "", "", "", ""]) == ""
-    assert likely(["", "TLS", "", "TLS", ""]) == "TLS"
+    assert likely(tries("TLS", "", "", "", "")) == ""
+    assert likely(tries("", "TLS", "", "TLS", "")) == "TLS"
     assert likely([]) == ""
+
+
+def test_each_address_of_a_host_counts_by_itself() -> None:
+    """By chance gRPC tells of the one that refuses nearly each time."""
+    refused, ended = (
+        f"failed to connect to all addresses; last error: {told}"
+        for told in (
+            "UNKNOWN: ipv6:%5B::1%5D:7705: Failed to connect to remote host: Connection refused",
+            "UNAVAILABLE: ipv4:127.0.0.1:7705: Socket closed",
+        )
+    )
+    by_chance = [Try.of(told, is_secure=False) for told in (ended, *[refused] * 9)]
+    assert "may speak TLS" in likely(by_chance)
+    gone = ended.replace("Socket closed", "Connection refused")
+    restarted = [Try.of(told, is_secure=False) for told in (ended, *[refused] * 5, *[gone] * 4)]
+    assert likely(restarted) == ""
+
+
+def tries(*hints: str) -> list[Try]:
+    """Of one address."""
+    return [Try("ipv4:127.0.0.1:7700", hint) for hint in hints]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from memdb.errors import InvalidArgument, Unavailable
+from memdb.errors import InvalidArgument, NotFound, Unavailable
 from memdb.types.change import Change
 from memdb.types.database import Database
 from memdb_client import _rpc, connect
@@ -28,6 +28,21 @@ def test_a_broken_watch_goes_on_where_it_stopped(db: Database, script: Script) -
 
     assert keys == ALL
     assert script.calls == 3
+
+
+def test_a_user_that_was_made_anew_while_a_watch_was_broken_is_another(
+    db: Database, script: Script
+) -> None:
+    """Its commits have the same numbers; those that the watch had passed would never be told."""
+    script.watch_breaks, script.made_anew = 1, True
+    changes = db.user("alice").watch(follow=False)
+
+    assert [next(changes).key for _ in range(5)] == ALL[:5]
+    with pytest.raises(NotFound) as caught:
+        next(changes)
+
+    assert caught.value.reason == "USER_NOT_FOUND"
+    assert "made anew" in caught.value.message
 
 
 def test_it_begins_after_the_revision_asked(db: Database) -> None:

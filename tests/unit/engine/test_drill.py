@@ -8,13 +8,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-from memdb import InvalidArgument
+from memdb import DeadlineExceeded, InvalidArgument, Unavailable
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.drill import drill
+from memdb.engine.user import EmbeddedUser
 from memdb.store.shredding import KEY_FILE
+from memdb_client import connect
 from tests.unit.engine.archives import grow
 from tests.unit.engine.encrypted import grown, keys
 from tests.unit.engine.test_encryption import OLD, key_file
@@ -36,6 +39,39 @@ def test_a_drill_tells_a_difference(db: EmbeddedDatabase, folder: Path) -> None:
     assert ("alice", "facts") in found.differences
     assert not found.ok
     assert sorted(e.name for e in folder.iterdir()) == ["a0", "data"]
+
+
+def test_a_user_that_is_gone_is_one_difference(db: EmbeddedDatabase, folder: Path) -> None:
+    grow(db, "alice", 0)
+    grow(db, "bob", 0)
+    db.backup(folder / "a0")
+    db.user("alice").erase()
+    found = drill(folder / "a0", db, scratch=folder)
+    assert found.differences == (("alice", "user"),)
+    assert found.questions > 1
+
+
+def test_a_database_that_goes_away_ends_the_drill(db: EmbeddedDatabase, folder: Path) -> None:
+    """Each question after it would wait for a server that is gone, and count as a difference."""
+    grow(db, "alice", 0)
+    db.backup(folder / "a0")
+    with connect(f"unix:{folder}/none.sock", timeout_s=0.2) as away, pytest.raises(Unavailable):
+        drill(folder / "a0", away, scratch=folder)
+    assert sorted(e.name for e in folder.iterdir()) == ["a0", "data"]
+
+
+def test_one_that_goes_away_in_the_middle_does_too(
+    db: EmbeddedDatabase, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grow(db, "alice", 0)
+    db.backup(folder / "a0")
+
+    def gone(*_: object, **__: object) -> NoReturn:
+        raise DeadlineExceeded("no answer")
+
+    monkeypatch.setattr(EmbeddedUser, "clip", gone)
+    with pytest.raises(DeadlineExceeded):
+        drill(folder / "a0", db, scratch=folder)
 
 
 def test_a_drill_that_asks_nothing_is_refused(db: EmbeddedDatabase, folder: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from memdb import Keyframe, Retention
+from memdb import Keyframe, NotFound, Retention
 from memdb.engine import user_changes, watch
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.hydrate import load_clip
@@ -53,3 +53,17 @@ def test_clips_that_were_removed_are_told_without_a_look_at_the_index(db: Embedd
         told = watch.changes(memory.environment, view, 0, 100)
     clips = [change.clip for change in told if change.kind == "clip"]
     assert [None if found is None else found.seq for found in clips] == [*[None] * 5, 5, 6, 7]
+
+
+def test_pages_are_of_one_life_of_the_user(db: EmbeddedDatabase) -> None:
+    user = db.user("alice")
+    user.put("before", 1)
+    watched = user.watched_changes()
+    assert [change.key for change in watched.page()] == ["before"]
+    user.erase()
+    for number in range(3):
+        user.put("after", number)
+    with pytest.raises(NotFound) as caught:
+        watched.page()
+    assert (caught.value.reason, caught.value.value) == ("USER_NOT_FOUND", "alice")
+    assert [change.key for change in user.changes()] == ["after"] * 3

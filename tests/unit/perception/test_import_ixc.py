@@ -72,6 +72,10 @@ def test_both_files_give_clips_with_both_memories_once(
         assert db.verify().ok
         status, _, said = run(capsys, server.address, glb, "--label", "source=ours")
         assert (status, "label" in said, "NOT_USED" in said) == (2, True, True)
+        status, _, said = run(capsys, server.address, glb)  # without the other file's tensors
+        assert (status, "SEQ_REUSED" in said, "--epoch N" in said) == (1, True, True)
+        status, told, _ = run(capsys, server.address, glb, "--epoch", 1)
+        assert (status, told["clips_written"]) == (0, 3)
 
 
 def test_a_result_that_cannot_be_written_is_one_line(

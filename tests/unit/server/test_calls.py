@@ -154,6 +154,24 @@ async def test_our_errors_arrive_whole(channel: grpc.aio.Channel) -> None:
     )
 
 
+@pytest.mark.parametrize(("user", "told_as"), [("ann", "ann"), ("", ""), ("x" * 1000, "")])
+async def test_the_log_says_on_whose_memory_a_call_failed(
+    channel: grpc.aio.Channel, caplog: pytest.LogCaptureFixture, user: str, told_as: str
+) -> None:
+    """An error need not name them: who called knows, who reads the log does not."""
+    stub: Any = UserServiceStub(channel)
+    requests = {
+        "EraseClips": user_service_pb2.EraseClipsRequest(user=user),
+        "ListSnapshots": user_service_pb2.ListSnapshotsRequest(user=user),
+    }
+    for method, request in requests.items():
+        with caplog.at_level(logging.DEBUG, "memdb.server"):
+            caplog.clear()
+            await failure(getattr(stub, method)(request))
+        fields = [record.__dict__["fields"] for record in caplog.records]
+        assert [told.get("user", "") for told in fields if "method" in told] == [told_as]
+
+
 @pytest.mark.parametrize("method", ["GetUser", "EraseUser", "WatchUser"])
 async def test_garbage_is_an_invalid_argument(channel: grpc.aio.Channel, method: str) -> None:
     path = f"/memdb.v1.UserService/{method}"

@@ -136,6 +136,26 @@ def test_a_format_that_is_not_ours_is_refused(
     assert "empty" not in told
 
 
+@pytest.mark.parametrize("create", [True, False])
+def test_a_database_that_lost_its_format_is_no_folder_of_somebody_else(
+    tmp_path: Path, create: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As of a copy that left it out; whoever is told to take an empty directory may empty this one."""
+    DataDirectory(tmp_path).close()
+    line = (tmp_path / "FORMAT").read_bytes()
+    (tmp_path / "FORMAT").unlink()
+    before = sorted(path.name for path in tmp_path.iterdir())
+    with pytest.raises(FailedPrecondition) as refused:
+        DataDirectory(tmp_path, create=create)
+    assert (refused.value.reason, refused.value.field) == ("NOT_A_DATABASE", "format")
+    assert "every archive of this directory has a copy" in refused.value.message
+    assert main(["verify", str(tmp_path)]) == 1
+    assert "empty" not in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    (tmp_path / "FORMAT").write_bytes(line)
+    DataDirectory(tmp_path).close()
+
+
 def test_a_folder_with_other_files_is_not_taken_over(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     assert reason(tmp_path) == "NOT_A_DATABASE"
