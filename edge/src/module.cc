@@ -24,6 +24,7 @@
 #include "server.h"
 #include "shelf.h"
 #include "sketch_module.h"
+#include "tree_module.h"
 
 namespace py = pybind11;
 
@@ -332,7 +333,7 @@ PYBIND11_MODULE(memdb_edge, module) {
   if (PyErr_Occurred()) throw py::error_already_set();
   module.doc() = "A gRPC server as bytes and events: the native edge of memdb.";
   module.attr("__version__") = MEMDB_EDGE_VERSION;
-  module.attr("interface") = 10;  // memdb/native.py
+  module.attr("interface") = 11;  // memdb/native.py
   module.attr("grpc_version") = grpc::Version();
   py::class_<Handle>(module, "Call", py::custom_type_setup(&ThrowsWithoutMemory))
       .def_property_readonly("method", &Handle::method)
@@ -351,6 +352,7 @@ PYBIND11_MODULE(memdb_edge, module) {
   DefineListed(module);
   DefineMessage(module);
   DefineFew(module, &KernelsOf);
+  DefineTree(module);
   DefineSketch(module);
   DefineCommit(module);
   DefineRows(module);
