@@ -14,6 +14,7 @@
 #include "call.h"
 #include "commit.h"
 #include "few_module.h"
+#include "file_module.h"
 #include "kept.h"
 #include "listed_module.h"
 #include "message_module.h"
@@ -24,7 +25,6 @@
 #include "server.h"
 #include "shelf.h"
 #include "sketch_module.h"
-#include "tree_module.h"
 
 namespace py = pybind11;
 
@@ -352,7 +352,7 @@ PYBIND11_MODULE(memdb_edge, module) {
   DefineListed(module);
   DefineMessage(module);
   DefineFew(module, &KernelsOf);
-  DefineTree(module);
+  DefineFiles(module);
   DefineSketch(module);
   DefineCommit(module);
   DefineRows(module);
