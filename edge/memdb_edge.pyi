@@ -344,6 +344,29 @@ class Commit:
         go of once.
         """
 
+def ordinary_pages(
+    fd: int,
+    page_bytes: int,
+    end: int,
+    values: bool,
+    root: int,
+    depth: int,
+    branch_pages: int,
+    leaf_pages: int,
+    overflow_pages: int,
+    entries: int,
+) -> Array | None:
+    """The numbers of all pages of a B-tree of an LMDB file, each once; None unless it is ordinary, as
+    `memdb.store.ordinary_tree` says. end: the first page that is not of the file, or was never used; values: whether to
+    look at the first pages of values, and not only where they are; what follows is the table's record of its tree. The
+    interpreter's lock is let go of.
+    """
+
+def checksum_of(fd: int, offset: int, length: int) -> int | None:
+    """xxh3_64 of bytes of a file, 241 or more; None where the file is shorter. Raises `OSError`, and `ValueError` for
+    fewer. The interpreter's lock is let go of.
+    """
+
 class Server:
     """A server for some methods; what happens is told by `take`."""
 

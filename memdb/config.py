@@ -13,10 +13,8 @@ import ast
 import inspect
 import json
 import textwrap
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
@@ -306,6 +304,8 @@ def to_toml(config: Config) -> str:
 
 
 def _from_file(path: Path) -> dict[str, object]:
+    import tomllib  # noqa: PLC0415 - most servers have no file
+
     try:
         document = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:
@@ -384,6 +384,8 @@ def _refused(key: str, value: object, why: str) -> InvalidArgument:
 
 
 def _unknown(key: str) -> InvalidArgument:
+    from difflib import get_close_matches  # noqa: PLC0415 - nor a wrong key
+
     known = [
         f"{section}.{item.name}" for section, kind in SECTIONS.items() for item in fields(kind)
     ]

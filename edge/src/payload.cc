@@ -2,7 +2,14 @@
 // the other, scrambled after each block of sixteen stripes.
 #include "payload.h"
 
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
 #include <cstring>
+#include <stdexcept>
+#include <system_error>
+#include <vector>
 
 #include "clones.h"
 
@@ -20,6 +27,7 @@ constexpr std::size_t kSecretBytes = 192;
 constexpr std::size_t kSecretStep = 8;  // between stripes
 constexpr std::size_t kBlockStripes = (kSecretBytes - kStripe) / kSecretStep;
 constexpr std::size_t kBlock = kBlockStripes * kStripe;
+constexpr std::size_t kPieceBytes = 1 << 19;  // of a file: as much as a core's cache holds
 constexpr std::size_t kSecretLast = kSecretBytes - kStripe - 7;  // of the last stripe
 constexpr std::size_t kSecretMerge = 11;
 constexpr std::uint64_t kPrime32[] = {0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D};
@@ -171,6 +179,38 @@ Looked LookAt(const char* payload, std::size_t bytes, bool plain) {
   // The last one ends with the payload, over some of the one before it.
   finite &= take(&sums, payload + bytes - kStripe, kSecret + kSecretLast, 1);
   return {Merged(sums, bytes), finite};
+}
+
+std::optional<std::uint64_t> ChecksumOf(int fd, std::uint64_t from, std::size_t bytes) {
+  if (bytes < kPayloadBytesMin) throw std::invalid_argument("so few bytes are hashed another way");
+  static const Take take = WidestTake();
+  // Pieces are whole blocks; the last stripe may begin in the piece before.
+  thread_local std::vector<char> held(kStripe + kPieceBytes);
+  char* piece = held.data() + kStripe;
+  Sums sums;
+  std::size_t blocks = (bytes - 1) / kBlock;
+  for (std::size_t left = bytes;; left -= kPieceBytes, from += kPieceBytes) {
+    const std::size_t wanted = std::min(left, kPieceBytes);
+    for (std::size_t read = 0; read < wanted;) {
+      const ssize_t count = pread(fd, piece + read, wanted - read, static_cast<off_t>(from + read));
+      if (count < 0 && errno == EINTR) continue;
+      if (count < 0) throw std::system_error(errno, std::generic_category());
+      if (count == 0) return std::nullopt;
+      read += static_cast<std::size_t>(count);
+    }
+    const std::size_t whole = std::min(blocks, wanted / kBlock);
+    for (std::size_t block = 0; block < whole; ++block) {
+      take(&sums, piece + block * kBlock, kSecret, kBlockStripes);
+      Scramble(&sums);
+    }
+    blocks -= whole;
+    if (left == wanted) {
+      take(&sums, piece + whole * kBlock, kSecret, (wanted - 1 - whole * kBlock) / kStripe);
+      take(&sums, piece + wanted - kStripe, kSecret + kSecretLast, 1);
+      return Merged(sums, bytes);
+    }
+    std::memcpy(held.data(), piece + kPieceBytes - kStripe, kStripe);
+  }
 }
 
 bool AreFiniteHalves(const char* elements, std::size_t count) { return AreFinite(elements, count, &AreFinite16); }

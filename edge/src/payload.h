@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 namespace memdb_edge {
 
@@ -16,6 +17,9 @@ struct Looked {
 
 // Of a payload of float16 elements, at least kPayloadBytesMin bytes; plain: without the processor's own instructions.
 Looked LookAt(const char* payload, std::size_t bytes, bool plain = false);
+
+// xxh3_64 of bytes of a file, at least kPayloadBytesMin; none where the file is shorter.  Throws `std::system_error`.
+std::optional<std::uint64_t> ChecksumOf(int fd, std::uint64_t from, std::size_t bytes);
 
 // Whether no element is NaN or infinite; elements may lie anywhere.
 bool AreFiniteHalves(const char* elements, std::size_t count);

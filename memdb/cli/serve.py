@@ -85,17 +85,20 @@ def run(options: argparse.Namespace) -> int:
             field="server.data",
         )
     silence_grpc()
-    # The engine and gRPC are loaded only now: `memdb --help` stays quick.
     with loading():
-        from memdb.server.process import collect_seldom, keep_memory, raise_file_limit
+        from memdb.server.process import collect_seldom, collecting_later
 
-        # First: what is loaded sets off collections as well.
-        collect_seldom()
-        from memdb.server.app import serve
-        from memdb.server.logs import configure_logging
+    # First: what is loaded sets off collections as well.
+    collect_seldom()
+    with collecting_later():
+        # The engine and gRPC are loaded only now: `memdb --help` stays quick.
+        with loading():
+            from memdb.server.app import serve
+            from memdb.server.logs import configure_logging
+            from memdb.server.process import keep_memory, raise_file_limit
 
-    keep_memory()
-    raise_file_limit()
-    configure_logging(config.server.log_level)
-    serve(config)
+        keep_memory()
+        raise_file_limit()
+        configure_logging(config.server.log_level)
+        serve(config)
     return 0

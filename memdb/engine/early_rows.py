@@ -136,27 +136,37 @@ def _rows_of(kept: KeptRows | None, later: _Later, space: Space) -> SpaceRows | 
     if kept is not None:
         if kept.heads is None:
             return None
-        fields = np.zeros(len(kept.heads), HEAD)
+        heads = np.zeros(len(kept.heads), HEAD)
         for name in HEAD.names or ():
-            fields[name] = kept.heads[name]
-        places = np.arange(len(fields))
-        blocks.insert(0, (kept.clip_no, kept.birth, fields, kept.content, places))
+            heads[name] = kept.heads[name]
+        blocks.insert(0, (kept.clip_no, kept.birth, heads, kept.content, np.arange(len(heads))))
     if not blocks:
         return SpaceRows.none(space.dim)
-    clip_no, birth, fields, content, places = map(np.concatenate, zip(*blocks, strict=True))
-    order = np.lexsort((birth, clip_no))
-    places = places[order]
+    columns: list[Array] = list(blocks[0])
+    if len(blocks) > 1:
+        columns = [np.concatenate(column) for column in zip(*blocks, strict=True)]
+    # As they are where nothing came since the checkpoint: to put 100,000 in order takes 6 ms, 10 cold.
+    if not _are_in_order(columns[0], columns[1]):
+        order = np.lexsort((columns[1], columns[0]))
+        columns = [column[order] for column in columns]
+    clip_no, birth, fields, content, places = columns
     return SpaceRows(
-        clip_no[order].astype(np.uint64),
-        birth[order].astype(np.uint64),
-        fields[order],
-        content[order].astype(np.uint64),
+        clip_no.astype(np.uint64),
+        birth.astype(np.uint64),
+        fields,
+        content.astype(np.uint64),
         places,
         # Those since are in the same order among themselves.
         np.cumsum(places < 0) - 1,
         later.vectors,
-        len(order),
+        len(places),
     )
+
+
+def _are_in_order(clip_no: Array, birth: Array) -> bool:
+    """Whether rows come by clip number, and by birth where that is the same."""
+    same = clip_no[1:] == clip_no[:-1]
+    return bool(((clip_no[1:] > clip_no[:-1]) | (same & (birth[1:] > birth[:-1]))).all())
 
 
 Early = Mapping[int, SpaceRows]

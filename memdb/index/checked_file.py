@@ -22,6 +22,7 @@ from memdb.index.checkpoint import (
     read_table,
 )
 from memdb.index.checkpoint_reader import read_moment, read_planes, spaces_of, width_of_planes
+from memdb.index.native_checksum import BYTES_MIN, native_checksum
 from memdb.index.planes import Planes
 
 _BUFFER_BYTES: Final = 1 << 19
@@ -122,15 +123,26 @@ class CheckedFile:
             self._failure = error
 
     def _check_part(self, part: Part, buffer: memoryview) -> None:
+        native = native_checksum() if part.length >= BYTES_MIN else None
+        if native is not None:
+            found = native(self._file.fileno(), part.offset, part.length)
+        else:
+            found = self._checksum(part, buffer)
+        if found is None:
+            raise BadCheckpoint("a block is cut off")
+        if found != part.checksum:
+            raise BadCheckpoint("a block does not match its checksum")
+
+    def _checksum(self, part: Part, buffer: memoryview) -> int | None:
+        """Of the part; None where the file is shorter, or nobody waits for it any more."""
         checksum, at, end = xxhash.xxh3_64(), part.offset, part.offset + part.length
         while at < end and not self._left:
             read = os.preadv(self._file.fileno(), [buffer[: end - at]], at)
             if not read:
-                raise BadCheckpoint("a block is cut off")
+                return None
             checksum.update(buffer[:read])
             at += read
-        if checksum.intdigest() != part.checksum:
-            raise BadCheckpoint("a block does not match its checksum")
+        return checksum.intdigest() if at == end else None
 
 
 def _check_moment(parts: list[Part]) -> None:

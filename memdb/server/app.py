@@ -48,6 +48,7 @@ from memdb.server.metrics import Gauge, Metric, metrics_text
 from memdb.server.metrics_file import check_metrics_file, write_metrics
 from memdb.server.open_calls import HEALTH_CALLS_MAX, REFUSED_MAX
 from memdb.server.port_file import check_port_file, write_port_file
+from memdb.server.process import begin_collecting
 from memdb.server.recall_metrics import RecallMetrics
 from memdb.server.resources import Resources
 from memdb.server.standing_service import StandingService
@@ -223,6 +224,7 @@ async def _serve(database: EmbeddedDatabase, config: ServerConfig) -> None:
     except Exception:  # also where nobody takes the line
         await server.stop()
         raise
+    begin_collecting()
     told = {"address": address, "data": config.data, "edge": server.edge}
     if (why := why_python(config)) is not None:
         told["no_native_edge"] = why

@@ -1,4 +1,5 @@
-"""Whether a B-tree of an LMDB file is as nearly all are, level by level instead of page by page.
+"""Whether a B-tree of an LMDB file is as nearly all are, level by level instead of page by page, or by the native edge
+(`memdb.store.native_tree`).
 
 *Ordinary* is a table of keys of one, even length, in the order of their bytes, with values of their own and
 without duplicates, of which nothing at all is wrong.  Whatever is not ordinary is no finding: it is left to
@@ -13,6 +14,7 @@ from typing import Final
 
 import numpy as np
 
+from memdb.store.native_tree import native_look
 from memdb.types.arrays import Array
 
 HEADER_BYTES: Final = 16
@@ -51,7 +53,7 @@ class PageFile:
         """size: of the file in bytes; end: the first page that was never used; values: whether to look at the pages
         of values as well, and not only where they are.
         """
-        self._fd = fd
+        self.fd = fd
         self._size = size
         self.page_bytes = page_bytes
         self.end = min(end, size // page_bytes)
@@ -71,7 +73,7 @@ class PageFile:
 
     def heads(self, numbers: Array) -> bytes:
         """The headers of some pages."""
-        fd, pread = self._fd, os.pread
+        fd, pread = self.fd, os.pread
         places = (numbers * self.page_bytes).tolist()
         return b"".join([pread(fd, HEADER_BYTES, place) for place in places])
 
@@ -80,7 +82,7 @@ class PageFile:
         view = memoryview(pages.reshape(-1).data)
         done = 0
         while done < len(view):
-            count = os.preadv(self._fd, [view[done:]], first * self.page_bytes + done)
+            count = os.preadv(self.fd, [view[done:]], first * self.page_bytes + done)
             if not count:
                 return False
             done += count
@@ -88,7 +90,23 @@ class PageFile:
 
 
 def ordinary_pages(file: PageFile, tree: Tree) -> Array | None:
-    """The numbers of all pages of a tree, each once; None unless it is ordinary."""
+    """The numbers of all pages of a tree; None unless it is ordinary."""
+    look = native_look()
+    if look is None:
+        return pages_by_level(file, tree)
+    told = (
+        tree.root,
+        tree.depth,
+        tree.branch_pages,
+        tree.leaf_pages,
+        tree.overflow_pages,
+        tree.entries,
+    )
+    return look(file.fd, file.page_bytes, file.end, file.values, *told)
+
+
+def pages_by_level(file: PageFile, tree: Tree) -> Array | None:
+    """`ordinary_pages` without the native edge; None as well where a level is too large (`LEVEL_BYTES_MAX`)."""
     if not 1 <= tree.depth <= _DEPTH_MAX or not _are_inside(file, np.array([tree.root], np.uint64)):
         return None
     level = np.array([tree.root], np.int64)

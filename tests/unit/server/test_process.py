@@ -46,3 +46,31 @@ assert raise_file_limit() == 200
 assert resource.getrlimit(resource.RLIMIT_NOFILE) == (200, 200)
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_what_was_loaded_is_not_looked_through_for_cycles() -> None:
+    # In a process of its own: what is set aside stays so.
+    code = """
+import gc
+from memdb.server.process import begin_collecting, collecting_later
+class Link: pass
+def cycle():
+    one = Link()
+    one.itself = one
+with collecting_later():
+    assert not gc.isenabled()
+    begin_collecting()
+    assert gc.isenabled()
+    loaded = gc.get_freeze_count()
+    assert loaded > 1000 and len(gc.get_objects()) < loaded
+    cycle()
+    assert gc.collect() > 0
+with collecting_later():
+    assert not gc.isenabled()
+assert gc.isenabled()
+gc.disable()
+with collecting_later():
+    pass
+assert not gc.isenabled()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -15,13 +15,23 @@ from lmdb import verify
 
 import memdb
 from memdb import Clip
-from memdb.store import quick_structure
+from memdb.native import is_installed
+from memdb.store import ordinary_tree, quick_structure
 from memdb.store.quick_structure import structure_errors
 
 PAGE = 4096
 DAMAGES = 600
 VALUES = 60
 OURS = ("sends look-ups past", "do not fill it")
+
+
+@pytest.fixture(autouse=True, params=["native", "by levels"])
+def look(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the native edge and without."""
+    if request.param == "by levels":
+        monkeypatch.setattr(ordinary_tree, "native_look", lambda: None)
+    elif not is_installed():
+        pytest.skip("there is no native edge")
 
 
 @pytest.fixture(scope="module", params=[b"%05d", b"%06d"], ids=["odd", "even"])
