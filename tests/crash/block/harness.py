@@ -38,6 +38,9 @@ class Result:
 
     points: int = 0
     bad: int = 0
+    unmounted: int = 0
+    """Points at which a file system that does not always come back (`FileSystem.may_be_lost`) did not: nothing can be
+    said of what it held."""
     recordings: int = 0
     writes: int = 0
     flushes: int = 0
@@ -52,10 +55,15 @@ class Result:
 
     def __str__(self) -> str:
         return (
-            f"crash points {self.points}  bad {self.bad}  recordings {self.recordings}  writes {self.writes}  "
+            f"crash points {self.points}  bad {self.bad}  not mounted {self.unmounted}  "
+            f"recordings {self.recordings}  writes {self.writes}  "
             f"flushes {self.flushes}  unflushed writes {self.unflushed}  "
             f"acknowledged steps looked for {self.acknowledged}  processor {self.processor_s:.0f} s"
         )
+
+
+class NotMounted(Exception):
+    """The file system of an image cannot be mounted."""
 
 
 class Harness:
@@ -118,13 +126,24 @@ class Harness:
         for state in states(recording, crashes):
             state.device.materialise(image, state.crash.fate)
             expected = state.expected.to_json()
-            faults = faults_of(recording.file_system, image, self._checker, expected)
-            self._count(recording, state, faults)
+            try:
+                faults = faults_of(recording.file_system, image, self._checker, expected)
+            except NotMounted as error:
+                self._count_unmounted(recording, state, error)
+            else:
+                self._count(recording, state, faults)
             if self._enough():
                 break
 
     def _enough(self) -> bool:
         return self.result.bad >= (1 if self._stop_at_first else BAD_MAX)
+
+    def _count_unmounted(self, recording: Recording, state: State, error: NotMounted) -> None:
+        if not recording.file_system.may_be_lost:
+            self._count(recording, state, [str(error)])
+            return
+        self.result.points += 1
+        self.result.unmounted += 1
 
     def _count(self, recording: Recording, state: State, faults: Sequence[str]) -> None:
         result = self.result
@@ -153,7 +172,7 @@ def _scratch(folder: Path) -> Iterator[Path]:
 def faults_of(
     file_system: FileSystem, image: Path, checker: Checker, expected: dict[str, Any]
 ) -> list[str]:
-    """What is wrong with the database on an image; an image that cannot be mounted is one."""
+    """What is wrong with the database on an image; raises `NotMounted`."""
     try:
         with _mounted(file_system, image, checker.folder):
             checker.ask(None, expected)
@@ -161,6 +180,8 @@ def faults_of(
             if faults:
                 # Whatever it holds there would keep it from being unmounted.
                 checker.close()
+    except NotMounted:
+        raise
     except OSError as error:
         return [f"{error}"]
     wrong = file_system.damage(image)
@@ -170,7 +191,10 @@ def faults_of(
 @contextmanager
 def _mounted(file_system: FileSystem, image: Path, mounted: Path) -> Iterator[None]:
     with loop_device(image) as device:
-        mount(device, mounted, file_system.kind, file_system.options)
+        try:
+            mount(device, mounted, file_system.kind, file_system.options)
+        except OSError as error:
+            raise NotMounted(f"{error}") from error
     try:
         yield
     finally:
