@@ -1,6 +1,6 @@
-"""Drives the native edge hard for some seconds: damaged messages of clips, which it has to read as Python does; calls
-and streams that are cancelled, late, cut off and never read, and shelves that change meanwhile; commits that are made
-and refused, in the middle too; then what nobody ended is let go of.  For `edge/sanitize.sh`.
+"""Drives the native edge hard for some seconds: damaged messages of clips, which it has to read and stage as Python
+does; calls and streams that are cancelled, late, cut off and never read, and shelves that change meanwhile; commits
+that are made and refused, in the middle too; then what nobody ended is let go of.  For `edge/sanitize.sh`.
 
     python edge/drive.py SECONDS
 """
@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -27,15 +28,22 @@ import memdb_edge
 import numpy as np
 from odd_clips import odd_message
 
+from memdb.engine.apply_run import one_by_one
 from memdb.index.kernel import inner_products_address
 from memdb.server.edge import CallerLeft, Handler, Kind
 from memdb.server.native_edge import SHELVED, NativeEdge
-from memdb.server.plain_clips import clips_of
+from memdb.server.plain_clips import clips_of, runs_of
 from memdb.store.native_commit import Puts, ReadyCommit, native_commit
+from memdb.store.plain_clips import put_plain, stage_by
+from memdb.store.schema import Table, ledger_key
+from memdb.store.transaction import Transaction
+from memdb.types.operation import WriteRun
+from memdb.types.plain_run import Entries, PlainRun
 from memdb.wire.clips import clip_to_proto
 from memdb.wire.ingest import ingested_clips
 
 DIM, ROWS = 64, 50
+TABLES = Table.CLIPS, Table.VECTORS, Table.SHORT_MEMORY, Table.LEDGER
 OPTIONS = [
     ("grpc.keepalive_timeout_ms", 3000),
     ("grpc.max_concurrent_streams", 128),
@@ -98,9 +106,44 @@ def read_clips(seconds: float) -> int:
             continue
         plain += 1
         ours, pythons = clips_of(found), list(ingested_clips(data))
+        runs = runs_of(found, ours[0].epoch) or []
         del found  # what is made of it keeps it
         assert [clip_to_proto(one) for one in ours] == [clip_to_proto(one) for one in pythons]
+        for run in runs:
+            stage(run)
     return plain
+
+
+def stage(run: PlainRun) -> None:
+    """Have a run staged as it is, and its clips as those that are made in this process: both as Python does it."""
+    operations = one_by_one([WriteRun("s", None, run)])
+    keys = [ledger_key(1, one.clip.epoch, one.clip.seq) for one in operations]
+    tables: list[tuple[Entries, Entries, Entries, Entries]] = [({}, {}, {}, {}) for _ in range(3)]
+    stored = [run.stage(*tables[0], 1, 2, 3, 4)]
+    numbers = [1] * len(operations)
+    stored.append(
+        memdb_edge.stage_plain(*tables[1], operations, keys, numbers, run.dim, run.is_half, 2, 3, 4)
+    )
+    stage_by(None)
+    wanted = Written()
+    stored.append(put_plain(wanted, 2, 3, 4, numbers, keys, operations))
+    del run, operations  # what is to be put keeps what it is of
+    assert stored[0] == stored[1] == stored[2]
+    for number, table in enumerate(TABLES):
+        both = [list(its[number].items()) for its in tables[:2]]
+        assert both[0] == both[1] == list(wanted.entries.get(table, {}).items())
+
+
+class Written(Transaction):
+    """What is put into the tables."""
+
+    def __init__(self) -> None:
+        self.entries: dict[Table, Mapping[bytes, bytes | memoryview]] = {}
+
+    def put_all(
+        self, table: Table, entries: Mapping[bytes, bytes | memoryview], *, append: bool = False
+    ) -> None:
+        self.entries[table] = entries
 
 
 def look_through(rng: random.Random) -> None:

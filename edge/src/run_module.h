@@ -1,4 +1,4 @@
-// `run.h` for Python.
+// Runs of plain clips of a message, for Python.
 #pragma once
 
 #include <pybind11/pybind11.h>

@@ -23,6 +23,7 @@ from memdb.types.operation import (
     parts,
     subject,
 )
+from memdb.types.plain_run import PlainRun
 
 SHARE_OPERATIONS_MAX: Final = 64
 """Operations that one caller puts into a group while others wait."""
@@ -51,7 +52,7 @@ class Taken:
         self.entries: list[tuple[Submission, Operation]] = []
         self.subjects: set[tuple[object, ...]] = set()
         self.runs: dict[tuple[str, int], list[tuple[int, int]]] = {}
-        """Of those that are runs, by stream and epoch: the first and the last number of each."""
+        """Of those that are runs, by stream and epoch: the first and the last number of such as follow each other."""
         self.parts = 0
         """How many operations its entries count as."""
         self.size = 0
@@ -87,14 +88,21 @@ class Taken:
         if what is not None:
             self.subjects.add(what)
         elif type(operation) is WriteRun:
-            run = operation.run
-            its_runs = self.runs.setdefault((operation.stream, run.epoch), [])
-            its_runs.append((run.first_seq, run.first_seq + len(run) - 1))
+            self._add_run(operation.stream, operation.run)
         self.parts += its_parts
         self.size += size
         self.entries.append((submission, operation))
         submission.next += 1
         return True
+
+    def _add_run(self, stream: str, run: PlainRun) -> None:
+        its_runs = self.runs.setdefault((stream, run.epoch), [])
+        first, last = run.first_seq, run.first_seq + len(run) - 1
+        if its_runs and its_runs[-1][1] == first - 1:
+            # As nearly all come: of a camera whose clips come one by one each would be compared with all before it.
+            its_runs[-1] = its_runs[-1][0], last
+        else:
+            its_runs.append((first, last))
 
     def _changes(self, operation: Operation, what: tuple[object, ...] | None) -> bool:
         """Whether it has an operation already on a subject of this one, which has ``what`` for one."""

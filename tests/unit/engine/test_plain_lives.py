@@ -1,13 +1,15 @@
-"""A database whose plain clips were decided together is, to the byte, the one whose clips were decided one by one:
-whoever wrote at once, whatever was erased, given up, refused or failed in between, however often it was opened anew.
+"""A database whose plain clips were decided together, or came as runs of them, is, to the byte, the one whose clips
+were decided one by one: whoever wrote at once, whatever was erased, given up, refused or failed in between, however
+often it was opened anew.
 """
 
 from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import groupby
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,12 +19,14 @@ import pytest
 from memdb import Clip, Keyframe, MemdbError, Retention, Utterance, failpoints
 from memdb.clock import ManualClock
 from memdb.config import EngineConfig
+from memdb.engine import native
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.user import EmbeddedUser
 from memdb.failpoints import FailpointError
 from memdb.store.mapped import MappedFile
 from memdb.store.schema import USER_TABLES
 from memdb.types.operation import PutValue
+from memdb.types.plain_run import PlainRun
 from tests.unit.engine.conftest import DIM, SECOND_NS, clip, vector
 
 SPACES = {"door": "cam", "gate": "cam", "yard": "dot", "wide": "wide"}
@@ -64,11 +68,28 @@ def drawn_clip(rng: random.Random, dim: int, newest: int) -> Clip:
     return clip(seq, global_memory=memory, **changes)
 
 
+def drawn_stretch(rng: random.Random, dim: int, newest: int) -> list[Clip]:
+    """Plain clips whose numbers follow each other, as a camera sends them: new, or some of them sent again."""
+    first = max(0, newest + rng.randrange(-6, 4))
+    return [
+        clip(
+            seq,
+            epoch=3,
+            global_memory=vector(seq, dim),
+            short_memory=np.full((20, dim), seq, np.float16) if seq % 3 == 0 else None,
+        )
+        for seq in range(first, first + rng.choice([1, 5, 30]))
+    ]
+
+
 def drawn_part(rng: random.Random, newest: int) -> Part:
     if rng.random() < 0.15:
         return "", None, []  # a group that has it is decided within its transaction
     name = rng.choice(["door", "door", "door", *SPACES])
-    clips = [drawn_clip(rng, DIMS[SPACES[name]], newest) for _ in range(rng.choice([1, 3, 20]))]
+    dim = DIMS[SPACES[name]]
+    clips = [drawn_clip(rng, dim, newest) for _ in range(rng.choice([1, 3, 20]))]
+    if rng.random() < 0.5:
+        clips[rng.randrange(len(clips)) :] = drawn_stretch(rng, dim, newest)
     space = rng.choice([SPACES[name]] * 9 + [None, "dot"])
     return name, space, clips
 
@@ -80,7 +101,10 @@ def said(outcome: object) -> object:
     return repr(outcome)
 
 
-def written_at_once(user: EmbeddedUser, parts: Sequence[Part]) -> list[object]:
+Packed = Callable[[list[Clip]], Sequence[Clip | PlainRun]]
+
+
+def written_at_once(user: EmbeddedUser, parts: Sequence[Part], packed: Packed) -> list[object]:
     """What callers are told that write at the same time, queued in their order."""
     told: list[object] = [None] * len(parts)
 
@@ -89,7 +113,7 @@ def written_at_once(user: EmbeddedUser, parts: Sequence[Part]) -> list[object]:
         try:
             if clips:
                 stream = user.stream(name, space=space)
-                operations = [stream.prepare(one) for one in clips]
+                operations, _ = stream.prepare_all(packed(clips))
                 outcomes: Sequence[object] = stream.write_prepared(operations, queued.set)
             else:
                 outcomes = memory.write([PutValue(f"key-{place}", "1")], queued.set)
@@ -129,8 +153,12 @@ def dumped(user: EmbeddedUser) -> dict[str, object]:
     return found
 
 
-def lived(folder: Path, config: EngineConfig, seed: int) -> tuple[list[object], dict[str, object]]:
-    """What was told during one life, and what is left of it."""
+def lived(
+    folder: Path, config: EngineConfig, seed: int, packed: Packed = list
+) -> tuple[list[object], dict[str, object]]:
+    """What was told during one life, and what is left of it.
+
+    packed: how clips come that one caller writes."""
     rng = random.Random(seed)
     clock = ManualClock()
     told: list[object] = []
@@ -147,7 +175,7 @@ def lived(folder: Path, config: EngineConfig, seed: int) -> tuple[list[object], 
             kind = rng.random()
             if kind < 0.1:
                 failpoints.arm("commit.before=error")
-            told.append(written_at_once(user, parts))
+            told.append(written_at_once(user, parts, packed))
             failpoints.arm("")
             newest += rng.randrange(10)
             if kind > 0.95:
@@ -175,10 +203,18 @@ def lived(folder: Path, config: EngineConfig, seed: int) -> tuple[list[object], 
         db.close()
 
 
+@pytest.mark.parametrize("staged_by", ["whoever is there", "Python"])
 @pytest.mark.parametrize("seed", range(8))
 def test_a_life_of_plain_groups_is_one_of_single_clips(
-    folder: Path, config: EngineConfig, monkeypatch: pytest.MonkeyPatch, seed: int
+    folder: Path,
+    config: EngineConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    seed: int,
+    staged_by: str,
 ) -> None:
+    native.lend()
+    if staged_by == "Python":
+        monkeypatch.setattr("memdb.store.plain_clips._staged_by", None)
     if seed % 2:
         # The map is found to be too small in the middle of a transaction, which is run again.
         monkeypatch.setattr(MappedFile, "grow_ahead", lambda *_: None)
@@ -187,6 +223,35 @@ def test_a_life_of_plain_groups_is_one_of_single_clips(
     told, left = lived(folder / "together", config, seed)
     monkeypatch.setattr("memdb.engine.apply.plain_from", lambda *_: None)
     told_alone, left_alone = lived(folder / "alone", config, seed)
+    assert told == told_alone
+    for name, found in left.items():
+        assert found == left_alone[name], name
+
+
+def as_runs(clips: list[Clip]) -> Sequence[Clip | PlainRun]:
+    """Those that the native edge reads as runs in such, the others as they are."""
+    from tests.unit.engine.plain_runs import some_runs  # it needs the edge
+
+    packed: list[Clip | PlainRun] = []
+    for epoch, group in groupby(clips, lambda one: one.epoch if some_runs([one]) else None):
+        alike = list(group)
+        packed += alike if epoch is None else some_runs(alike)
+    return packed
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_life_of_runs_is_one_of_single_clips(
+    folder: Path, config: EngineConfig, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Where each ends a group is that of runs in both."""
+    pytest.importorskip("memdb_edge", reason="the native edge is not installed")
+    if seed % 2:
+        monkeypatch.setattr(MappedFile, "grow_ahead", lambda *_: None)
+    monkeypatch.setattr("memdb.engine.opening.secrets", SimpleNamespace(token_bytes=bytes))
+    told, left = lived(folder / "runs", config, seed, as_runs)
+    monkeypatch.setattr("memdb.engine.apply.write_run", lambda *_: None)
+    monkeypatch.setattr("memdb.engine.apply.plain_from", lambda *_: None)
+    told_alone, left_alone = lived(folder / "alone", config, seed, as_runs)
     assert told == told_alone
     for name, found in left.items():
         assert found == left_alone[name], name
