@@ -54,8 +54,15 @@ def selected(
     shares = weights / weights.sum()
 
     def first(names: list[int], count: int) -> tuple[set[int], set[int]]:
-        """The `count` earliest, by start and then by writing."""
-        order = sorted(names, key=lambda i: (scored[i][1].content.start_ns, i))
+        """The `count` earliest: by start, then by commit, and of one commit by the clip's number, of which it may have
+        a later version before a new clip.
+        """
+
+        def when(name: int) -> tuple[int, int, int]:
+            version = scored[name][1]
+            return version.content.start_ns, version.birth, version.order
+
+        order = sorted(names, key=when)
         return set(order[:count]), set(order[:count])
 
     def best(count: int) -> tuple[set[int], set[int]]:
