@@ -25,9 +25,12 @@ from memdb.types.database import Database, Stream, User
 
 WAITING_MAX = 32
 """Threads, where each waits for its clip."""
-WINDOW = 16
-"""Clips that one of several cameras has on their way over gRPC.  With 8 they are committed fewer at a time; with what a
-writer has by itself messages are large, few, and come in the order of their streams."""
+ON_THEIR_WAY = 512
+"""Clips that several cameras have together on their way over gRPC, each at least `WINDOW_MIN`: with half as many who
+sends waits for commits.  What each writer has by itself makes messages large and few, which come in the order of their
+streams."""
+WINDOW_MIN = 16
+"""With 8 they are committed fewer at a time."""
 FEEDERS_MAX = 16
 """Threads, where none waits: of as many cameras as there may be, since two processors do the work."""
 
@@ -143,8 +146,8 @@ def _in_threads(
 
 
 def remote(server: Server, user: User, cameras: int, made: list[Clip]) -> Round:
-    """Asyncio ingest streams, each with at most `WINDOW` clips on their way; a single camera with as many as it may."""
-    window = None if cameras == 1 else WINDOW
+    """Asyncio ingest streams, with at most `ON_THEIR_WAY` clips; a single camera with as many as it may."""
+    window = None if cameras == 1 else max(WINDOW_MIN, ON_THEIR_WAY // cameras)
 
     async def all_of_them(first: int, count: int) -> Written:
         before, *clips = _clips(made, first, count)

@@ -34,7 +34,7 @@ from pathlib import Path
 import memdb
 import memdb_client
 from bench import data
-from bench.cameras import WINDOW, Round, clip_of, embedded, remote, user_of, values_of, waiting
+from bench.cameras import ON_THEIR_WAY, Round, clip_of, embedded, remote, user_of, values_of, waiting
 from bench.limits import RawLmdb
 from bench.lone_camera import lone_camera
 from bench.report import Result, Setup, median, result, time_ms
@@ -84,7 +84,7 @@ def run(setup: Setup) -> Result:
     config: dict[str, object] = {
         "rounds": rounds,
         "clips_of_a_round": list(CLIPS.values()),
-        "window": WINDOW,
+        "on_their_way": ON_THEIR_WAY,
     }
     return result("streams", setup, config, figures, ratios)
 

@@ -24,7 +24,7 @@ from memdb.types.documented import documented_by
 from memdb.types.gap_page import checked_gap_page, gap_page
 from memdb.types.grounding import AsOf
 from memdb.types.ids import check_id
-from memdb.types.ingest import EMBEDDED_INGEST_WINDOW
+from memdb.types.ingest import EMBEDDED_INGEST_WINDOW, INGEST_WINDOW_MAX
 from memdb.types.operation import CreateStream, SetRetention, WriteClip, WriteRun
 from memdb.types.plain_run import PlainRun
 from memdb.types.retention import Retention, as_retention
@@ -168,7 +168,7 @@ class EmbeddedStream:
             check_int(epoch, "epoch", 0, limits.EPOCH_MAX),
             EMBEDDED_INGEST_WINDOW
             if window is None
-            else check_int(window, "window", 1, limits.BATCH_OPERATIONS_MAX),
+            else check_int(window, "window", 1, INGEST_WINDOW_MAX),
         )
 
     def set_retention(self, retention: Retention | None) -> None:

@@ -9,7 +9,8 @@ from memdb.types.checks import check_flag, check_int
 from memdb.types.clip import Ack, Clip
 from memdb.types.grounding import AsOf
 from memdb.types.ids import check_id
-from memdb.types.limits import BATCH_OPERATIONS_MAX, EPOCH_MAX
+from memdb.types.ingest import INGEST_WINDOW_MAX
+from memdb.types.limits import EPOCH_MAX
 from memdb.types.retention import Retention, as_retention
 from memdb.types.stream import Gap, Ledger, StreamInfo
 from memdb.types.tensor import codec_named
@@ -114,7 +115,7 @@ class AsyncStream:
         wait_for_room: bool = False,
     ) -> AsyncIngestWriter:
         """A pipelined writer with at most ``window`` clips in flight; where nothing is said 64, and of small ones as
-        many as 13 MB hold, up to 256.
+        many as 26 MB hold, up to 512.
 
         When the server goes away, connecting again is given up after ``reconnect_timeout_s`` (at most 30 days;
         `math.inf`: never).  With ``wait_for_room`` a server whose disk is full (``DISK_FULL``) is waited for as well,
@@ -129,7 +130,7 @@ class AsyncStream:
                 epoch=check_int(epoch, "epoch", 0, EPOCH_MAX),
             ),
             codec=self._codec,
-            window=None if window is None else check_int(window, "window", 1, BATCH_OPERATIONS_MAX),
+            window=None if window is None else check_int(window, "window", 1, INGEST_WINDOW_MAX),
             reconnect_timeout_s=check_patience(reconnect_timeout_s, "reconnect_timeout_s"),
             waits_for_room=check_flag(wait_for_room, "wait_for_room"),
         )

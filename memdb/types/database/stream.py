@@ -59,8 +59,8 @@ class Stream(Protocol):
         ...
 
     def ingest(self, *, epoch: int = 0, window: int | None = None) -> IngestWriter:
-        """A pipelined writer with at most ``window`` clips in flight (1 to 256); where nothing is said 128, over the
-        wire 64 and of small ones as many as 13 MB hold, up to 256.
+        """A pipelined writer with at most ``window`` clips in flight (1 to 512); where nothing is said 128, over the
+        wire 64 and of small ones as many as 26 MB hold, up to 512.
 
         epoch: the run of the agent that numbers the clips; those sent are of it (``EPOCH_MISMATCH``).
         """

@@ -49,7 +49,7 @@ def test_it_is_full_by_count_or_by_bytes_but_one_clip_always_fits(window: Window
 
 
 def test_where_nobody_says_it_is_full_by_count_and_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("memdb.types.ingest.SMALL_INGEST_BYTES", 100)
+    monkeypatch.setattr("memdb.types.ingest.INGEST_WINDOW_BYTES", 100)
 
     def room(size: int) -> int:
         window = Window(None)
@@ -57,7 +57,7 @@ def test_where_nobody_says_it_is_full_by_count_and_bytes(monkeypatch: pytest.Mon
             window.add((b"",), size, 0, sealed=True)
         return len(window._pending)
 
-    assert [room(size) for size in (200, 2, 1, 0)] == [64, 64, 100, 256]
+    assert [room(size) for size in (200, 2, 1, 0)] == [64, 64, 100, 512]
 
 
 def test_a_crowd_shares_messages_up_to_their_size(

@@ -15,26 +15,26 @@ from memdb.errors import ResourceExhausted
 from memdb.server import ingest
 from memdb.server.budget import Budget
 from memdb.server.ingest import Ingest
-from memdb.types.ingest import INGEST_WINDOW, SMALL_INGEST_WINDOW
+from memdb.types.ingest import INGEST_WINDOW, INGEST_WINDOW_MAX
 from tests.unit.server.ingest.bench import Bench, Line, settled
 
 
 async def test_reading_stops_at_the_window_and_goes_on_after_the_commit(bench: Bench) -> None:
     held = bench.hold()
     bench.line.start()
-    for seq in range(400):
+    for seq in range(700):
         bench.line.clip(seq)
     bench.line.end()
     running = bench.run()
-    window = 1 + SMALL_INGEST_WINDOW
+    window = 1 + INGEST_WINDOW_MAX
     assert await settled(bench.line, window) == window
     assert bench.line.acks == 0
     bench.gate.set()
     await asyncio.wait_for(running, 30)
     await held
-    assert bench.line.acks == 400
-    # Everything that waited went into one commit.
-    assert max(len(answer.acks.acks) for answer in bench.line.answers) >= SMALL_INGEST_WINDOW - 1
+    assert bench.line.acks == 700
+    # Everything that waited was taken at once.
+    assert max(len(answer.acks.acks) for answer in bench.line.answers) >= INGEST_WINDOW_MAX - 1
 
 
 async def test_the_window_is_counted_in_bytes_too(
@@ -56,7 +56,7 @@ async def test_the_window_is_counted_in_bytes_too(
 async def test_of_clips_that_are_not_small_fewer_are_in_flight(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("memdb.types.ingest.SMALL_INGEST_BYTES", 100 * 1000)
+    monkeypatch.setattr("memdb.types.ingest.INGEST_WINDOW_BYTES", 100 * 1000)
     held = bench.hold()
     bench.line.start()
     for seq in range(300):
