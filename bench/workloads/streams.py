@@ -34,7 +34,16 @@ from pathlib import Path
 import memdb
 import memdb_client
 from bench import data
-from bench.cameras import ON_THEIR_WAY, Round, clip_of, embedded, remote, user_of, values_of, waiting
+from bench.cameras import (
+    ON_THEIR_WAY,
+    Round,
+    clip_of,
+    embedded,
+    remote,
+    user_of,
+    values_of,
+    waiting,
+)
 from bench.limits import RawLmdb
 from bench.lone_camera import lone_camera
 from bench.report import Result, Setup, median, result, time_ms
