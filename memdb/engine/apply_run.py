@@ -37,7 +37,7 @@ def write_run(
     if run.dim != space.dim or (space.metric == "cosine" and run.may_be_zero):
         return None
     count = len(run)
-    if not applied.reached.advance_over(stream.no, run.epoch, run.first_seq, count):
+    if not applied.reached.advance(stream.no, run.epoch, run.first_seq, count):
         return None
     birth, first_no = draft.revision, draft.next_clip_no
     draft.next_clip_no += count

@@ -22,6 +22,7 @@ from memdb.index.partition import ClipRows, Partition
 from memdb.index.text import Document, TextIndex
 from memdb.store import schema
 from memdb.store.rows import HEAD, packed_row, row_fields
+from memdb.types.arrays import Array
 
 
 @dataclass(slots=True)
@@ -179,8 +180,6 @@ def _add(partition: Partition, clip: NewClip, revision: int, *, cosine: bool) ->
 
 def _clip_rows(plain: list[NewRows], dim: int, revision: int, *, cosine: bool) -> ClipRows:
     stored = [rows.stored for rows in plain]
-    fields = np.frombuffer(b"".join([its.rows for its in stored]), HEAD)
-    count = len(fields)
     vectors = [
         prepared_rows(
             np.frombuffer(b"".join([rows.stored.vectors for rows in alike]), dtype).reshape(
@@ -190,9 +189,34 @@ def _clip_rows(plain: list[NewRows], dim: int, revision: int, *, cosine: bool) -
         )
         for dtype, alike in groupby(plain, attrgetter("dtype"))
     ]
-    numbers = [no for rows in plain for no in range(rows.first_no, rows.first_no + rows.count)]
+    return _current(
+        b"".join([its.rows for its in stored]),
+        [no for rows in plain for no in range(rows.first_no, rows.first_no + rows.count)],
+        revision,
+        vectors[0] if len(vectors) == 1 else np.concatenate(vectors),
+        np.frombuffer(b"".join([its.contents for its in stored]), np.uint64),
+    )
+
+
+def _rows(clips: list[NewClip], revision: int, *, cosine: bool) -> ClipRows:
+    return _current(
+        # As they are stored: numpy takes twice as long to make an array of so many tuples.
+        b"".join([packed_row(clip.row) for clip in clips]),
+        [clip.clip_no for clip in clips],
+        revision,
+        prepared_rows([clip.vector for clip in clips], cosine=cosine),
+        np.array([clip.content for clip in clips], np.uint64),
+    )
+
+
+def _current(
+    packed: bytes, clip_nos: list[int], revision: int, vectors: Array, content: Array
+) -> ClipRows:
+    """Versions of a commit; packed: of each a `memdb.store.rows.HEAD`."""
+    fields = np.frombuffer(packed, HEAD)
+    count = len(fields)
     return ClipRows(
-        clip_no=np.array(numbers, np.uint64),
+        clip_no=np.array(clip_nos, np.uint64),
         stream_no=fields["stream_no"],
         epoch=fields["epoch"],
         seq=fields["seq"],
@@ -203,27 +227,6 @@ def _clip_rows(plain: list[NewRows], dim: int, revision: int, *, cosine: bool) -
         death=np.full(count, ALIVE, np.uint64),
         short_memory_bytes=fields["short_memory_bytes"],
         keyframe_bytes=fields["keyframe_bytes"],
-        vectors=vectors[0] if len(vectors) == 1 else np.concatenate(vectors),
-        content=np.frombuffer(b"".join([its.contents for its in stored]), np.uint64),
-    )
-
-
-def _rows(clips: list[NewClip], revision: int, *, cosine: bool) -> ClipRows:
-    # As they are stored: numpy takes twice as long to make an array of so many tuples.
-    rows = np.frombuffer(b"".join([packed_row(clip.row) for clip in clips]), HEAD)
-    count = len(clips)
-    return ClipRows(
-        clip_no=np.array([clip.clip_no for clip in clips], np.uint64),
-        stream_no=rows["stream_no"],
-        epoch=rows["epoch"],
-        seq=rows["seq"],
-        start_ns=rows["start_ns"],
-        end_ns=rows["end_ns"],
-        sealed=rows["sealed"],
-        birth=np.full(count, revision, np.uint64),
-        death=np.full(count, ALIVE, np.uint64),
-        short_memory_bytes=rows["short_memory_bytes"],
-        keyframe_bytes=rows["keyframe_bytes"],
-        vectors=prepared_rows([clip.vector for clip in clips], cosine=cosine),
-        content=np.array([clip.content for clip in clips], np.uint64),
+        vectors=vectors,
+        content=content,
     )

@@ -21,26 +21,17 @@ class Reached:
         self._coverage = coverage
         self._seqs: dict[tuple[int, int], int] = {}
 
-    def advance(self, stream_no: int, epoch: int, seq: int) -> bool:
-        """Note that a number is going to be there; whether it certainly was not."""
+    def advance(self, stream_no: int, epoch: int, seq: int, count: int = 1) -> bool:
+        """Note that a number is going to be there, or so many that follow each other; whether none of them certainly
+        was.  Else nothing is noted.
+        """
         key = stream_no, epoch
         newest = self._seqs.get(key)
         if newest is None:
             newest = self._opened(key)
         if seq <= newest:
             return False
-        self._seqs[key] = seq
-        return True
-
-    def advance_over(self, stream_no: int, epoch: int, first_seq: int, count: int) -> bool:
-        """`advance` by numbers that follow each other, where none of them was there; else nothing is noted."""
-        key = stream_no, epoch
-        newest = self._seqs.get(key)
-        if newest is None:
-            newest = self._opened(key)
-        if first_seq <= newest:
-            return False
-        self._seqs[key] = first_seq + count - 1
+        self._seqs[key] = seq + count - 1
         return True
 
     def is_full(self, stream_no: int, epoch: int) -> bool:
