@@ -14,8 +14,10 @@ import pytest
 from memdb import Clip, failpoints
 from memdb.clock import ManualClock
 from memdb.config import EngineConfig
+from memdb.engine import writer
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.user import EmbeddedUser
+from memdb.store.native_commit import native_commit
 from memdb.types.arrays import Array
 from tests.memory import folder_in_memory
 
@@ -91,3 +93,10 @@ def user(db: EmbeddedDatabase) -> EmbeddedUser:
 def no_failpoints() -> Iterator[None]:
     yield
     failpoints.arm("")
+
+
+@pytest.fixture
+def follow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups go to LMDB behind another, however little they have; the edge's commit has been tried before."""
+    assert native_commit() is not None
+    monkeypatch.setattr(writer, "FOLLOW_BYTES_MIN", 0)

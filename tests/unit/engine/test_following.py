@@ -7,11 +7,9 @@ import os
 import resource
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Any
 
 import lmdb
@@ -19,123 +17,16 @@ import pytest
 
 from memdb import Clip, Keyframe, ResourceExhausted, Unavailable
 from memdb.clock import ManualClock
-from memdb.engine import writer
 from memdb.engine.database import EmbeddedDatabase
 from memdb.store import writes
 from memdb.store.environment import Environment
-from memdb.store.native_commit import NativeCommit, ReadyCommit, native_commit
-from memdb.types.clip import Ack
+from memdb.store.native_commit import NativeCommit, native_commit
 from tests.both_edges import NEEDS_NATIVE
 from tests.unit.engine.conftest import CONFIG, DIM, clip, vector
 from tests.unit.engine.door import filled, seqs
-from tests.unit.engine.test_interrupted import (
-    Interrupt,
-    InterruptAsItReturns,
-    InterruptAtABytecode,
-    goes_on,
-    is_ours,
-)
+from tests.unit.engine.following import Commits, Run, Writing, held_in_lmdb, the_first
 
-pytestmark = NEEDS_NATIVE
-
-Run = Callable[[], bool]
-
-
-@pytest.fixture(autouse=True)
-def follow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However little a group has; the edge's commit has been tried before."""
-    assert native_commit() is not None
-    monkeypatch.setattr(writer, "FOLLOW_BYTES_MIN", 0)
-
-
-class Commits:
-    """What goes to LMDB by the edge: the first of them as the test has it, once another one has come behind it."""
-
-    def __init__(self, first: Callable[[Run], bool]) -> None:
-        self._first = first
-        self._lock = threading.Lock()
-        self._count = 0
-        self.begun = threading.Event()
-        self.behind = threading.Event()
-        self.done: list[bool] = []
-        """What became of those that came behind the first, until it had ended."""
-
-    def run(self, real: Run) -> bool:
-        with self._lock:
-            number, self._count = self._count, self._count + 1
-        if number == 0:
-            self.begun.set()
-            return self._first(real)
-        self.behind.set()
-        is_done = real()
-        self.done.append(is_done)
-        return is_done
-
-
-def the_first(monkeypatch: pytest.MonkeyPatch, first: Callable[[Commits, Run], bool]) -> Commits:
-    """The commits from now on."""
-    found = Commits(lambda real: first(found, real))
-    run = NativeCommit.run
-
-    def instead(self: NativeCommit, env: Any, ready: ReadyCommit) -> bool:
-        return found.run(lambda: run(self, env, ready))
-
-    monkeypatch.setattr(NativeCommit, "run", instead)
-    return found
-
-
-@contextmanager
-def held_in_lmdb(
-    db: EmbeddedDatabase, is_over: Callable[[], bool] = lambda: False
-) -> Iterator[threading.Event]:
-    """Whoever comes to LMDB to write waits there, until the event that is given is set, or it is over."""
-    with db._users.use("alice") as memory:
-        env = memory.environment._mapped.env
-    held, go = threading.Event(), threading.Event()
-
-    def hold() -> None:  # a transaction to write is ended by the thread that began it
-        with env.begin(write=True) as txn:
-            held.set()
-            while not (go.wait(0.001) or is_over()):
-                pass
-            txn.abort()
-
-    thread = threading.Thread(target=hold, daemon=True)
-    thread.start()
-    assert held.wait(30)
-    try:
-        yield go
-    finally:
-        go.set()
-        thread.join(30)
-
-
-class Writing:
-    """A clip written by a thread."""
-
-    def __init__(
-        self,
-        db: EmbeddedDatabase,
-        stream: str,
-        seq: int,
-        made: Callable[[int], Clip] = clip,
-    ) -> None:
-        self.ack: Ack | None = None
-        self.error: BaseException | None = None
-
-        def write() -> None:
-            try:
-                self.ack = db.user("alice").stream(stream, space="cam").write(made(seq))
-            except BaseException as error:
-                self.error = error
-
-        self._thread = threading.Thread(target=write, daemon=True)
-        self._thread.start()
-
-    def wait(self) -> Ack | None:
-        self._thread.join(30)
-        assert not self._thread.is_alive(), "it hangs"
-        return self.ack
+pytestmark = [NEEDS_NATIVE, pytest.mark.usefixtures("follow")]
 
 
 def test_it_is_written_as_soon_as_the_one_before_is(
@@ -353,53 +244,6 @@ def test_who_changes_the_map_waits_for_both_and_neither_for_it(
     assert db.verify().ok
 
 
-def behind_or(interrupt: Interrupt, commits: Commits) -> Callable[[], bool]:
-    """Whether somebody came behind the first, or none will."""
-    return lambda: commits.behind.is_set() or interrupt.came
-
-
-def at_its_bytecode(times: int) -> Interrupt:
-    """Of what goes to LMDB."""
-    return InterruptAtABytecode(lambda code: code.co_qualname == "Writes._written_behind", times)
-
-
-def at_its_call(times: int) -> Interrupt:
-    """As a function of the package is entered."""
-    return Interrupt(is_ours, times)
-
-
-@pytest.mark.parametrize("interrupting", [at_its_bytecode, at_its_call])
-def test_an_interrupt_of_who_follows(
-    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch, interrupting: Callable[[int], Interrupt]
-) -> None:
-    filled(db, 1)
-    door = db.user("alice").stream("door", space="cam")
-    real = NativeCommit.run
-    tried = 0
-    for times in range(1, 2000):
-        door.write(clip(1, epoch=times))  # from which it is known what the store has
-        with monkeypatch.context() as patched:
-            commits = the_first(patched, lambda _, run: run())
-            interrupt = interrupting(times)
-            with held_in_lmdb(db, behind_or(interrupt, commits)) as go:
-                first = Writing(db, f"camera-{times}", 0)
-                assert commits.begun.wait(30)
-                with interrupt.within():
-                    door.write(clip(0, epoch=times))
-                go.set()
-            first.wait()
-        assert NativeCommit.run is real
-        if not interrupt.came:
-            break
-        tried += 1
-        goes_on(db)
-        for stream, epoch in ((door, times), (db.user("alice").stream(f"camera-{times}"), 0)):
-            stream.write(clip(0, epoch=epoch))
-            assert stream.write(clip(0, epoch=epoch)).duplicate
-    assert tried > 30
-    assert db.verify().ok
-
-
 def test_who_follows_needs_the_room_of_both(
     folder: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -439,110 +283,3 @@ def test_who_follows_needs_the_room_of_both(
         assert isinstance(writings[1].error, ResourceExhausted)
         assert writings[1].error.reason == "DISK_FULL"
         assert door.write(heavy(2)).revision == acks[0].revision + 1
-
-
-def waits(db: EmbeddedDatabase, commits: Commits, is_over: Callable[[], bool]) -> None:
-    """Until who came behind the first has been written, and waits for that one to be done with."""
-    with db._users.use("alice") as memory:
-        changed = memory._writer._changed
-    while not ((commits.done and changed._waiters) or is_over()):  # type: ignore[attr-defined]
-        threading.Event().wait(0.001)
-
-
-def test_an_interrupt_of_who_is_followed(
-    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    filled(db, 1)
-    door = db.user("alice").stream("door", space="cam")
-    tried = 0
-    for times in range(1, 2000):
-        door.write(clip(1, epoch=times))  # from which it is known what the store has
-        interrupt = at_its_call(times)
-
-        def first(commits: Commits, run: Run, interrupt: Interrupt = interrupt) -> bool:
-            is_done = run()
-            waits(db, commits, lambda: interrupt.came)
-            return is_done
-
-        with monkeypatch.context() as patched:
-            commits = the_first(patched, first)
-            writings: list[Writing] = []
-
-            def come_behind(
-                commits: Commits = commits,
-                interrupt: Interrupt = interrupt,
-                writings: list[Writing] = writings,
-                stream: str = f"camera-{times}",
-            ) -> None:
-                while not (commits.begun.wait(0.001) or interrupt.came):
-                    pass
-                writings.append(Writing(db, stream, 0))
-
-            thread = threading.Thread(target=come_behind, daemon=True)
-            with held_in_lmdb(db, behind_or(interrupt, commits)):
-                thread.start()
-                with interrupt.within():
-                    door.write(clip(0, epoch=times))
-            thread.join(30)
-            writings[0].wait()
-        if not interrupt.came:
-            break
-        tried += 1
-        goes_on(db)
-        for stream, epoch in ((door, times), (db.user("alice").stream(f"camera-{times}"), 0)):
-            stream.write(clip(0, epoch=epoch))
-            assert stream.write(clip(0, epoch=epoch)).duplicate
-    assert tried > 30
-    assert db.verify().ok
-
-
-def in_follow(code: CodeType) -> bool:
-    """Whether it is `Commits.follow`, or what it tells that it has ended by."""
-    caller = sys._getframe(2).f_back
-    return code.co_qualname == "Commits.follow" or (
-        code.co_filename == threading.__file__
-        and caller is not None
-        and caller.f_code.co_qualname == "Commits.follow"
-    )
-
-
-def test_who_is_interrupted_as_it_follows_is_not_waited_for(
-    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By the one before, which is not written as it was decided, and must know that this one is not either."""
-    filled(db, 1)
-    door = db.user("alice").stream("door", space="cam")
-    tried = 0
-    for times in range(1, 100):
-        door.write(clip(1, epoch=times))  # from which it is known what the store has
-        interrupt = InterruptAsItReturns(in_follow, times)
-        is_behind = threading.Event()
-
-        def first(
-            _: Commits,
-            __: Run,
-            interrupt: Interrupt = interrupt,
-            is_behind: threading.Event = is_behind,
-        ) -> bool:
-            while not (is_behind.wait(0.001) or interrupt.came):
-                pass
-            return False
-
-        def behind(_: Environment, *__: Any, is_behind: threading.Event = is_behind) -> bool:
-            is_behind.set()
-            return False
-
-        with monkeypatch.context() as patched:
-            commits = the_first(patched, first)
-            patched.setattr(Environment, "write_behind", behind)
-            writing = Writing(db, f"camera-{times}", 0)
-            assert commits.begun.wait(30)
-            with suppress(KeyboardInterrupt), interrupt.within():
-                door.write(clip(0, epoch=times))
-            assert writing.wait(), writing.error
-        if not interrupt.came:
-            break
-        tried += 1
-        goes_on(db)
-    assert tried > 3
-    assert db.verify().ok
