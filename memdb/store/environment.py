@@ -24,7 +24,7 @@ from memdb.store.native_commit import ReadyCommit
 from memdb.store.opening import checked_size
 from memdb.store.reading import Reading
 from memdb.store.schema import DATA_FILE, Table
-from memdb.store.system import code_of, system_errors
+from memdb.store.system import UNREAD, code_of, system_errors
 from memdb.store.transaction import Transaction
 from memdb.store.writes import Writes
 
@@ -174,8 +174,8 @@ class Environment:
         except lmdb.Error as error:
             check_disk(folder, self._config)
             number = code_of(error)
-            if number > 0:
-                # Of the copy: what is copied is read through its map, of which the system tells otherwise.
+            if number > 0 and number != UNREAD:
+                # Of the copy: what is copied is read through its map.
                 raise OSError(number, os.strerror(number), str(folder)) from error
             raise
 

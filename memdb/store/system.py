@@ -14,7 +14,8 @@ from memdb.errors import FailedPrecondition, ResourceExhausted, Unavailable
 if TYPE_CHECKING:
     import lmdb
 
-_BROKEN: Final = frozenset((errno.EIO, errno.ENOMEM))
+_BROKEN: Final = frozenset((errno.EIO, errno.ENOMEM, errno.EAGAIN))
+"""The disk, or the system, which may have no memory or no thread (LMDB copies by one more)."""
 FULL: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 """No room on the disk, in somebody's share of it, in one file (``ulimit -f``)."""
 _FULL_WORDS: Final = tuple(map(os.strerror, sorted(FULL)))
@@ -22,6 +23,8 @@ LOST: Final = frozenset((errno.EIO, errno.EISDIR))
 """Of one file: what is in it cannot be had; whatever else the system says may pass."""
 FORBIDDEN: Final = frozenset((errno.EACCES, errno.EPERM))
 """A matter of rights, and not of what is there: whoever sees to them has it back."""
+UNREAD: Final = errno.EFAULT
+"""Of a write from a map: a page of the map cannot be read, and nothing is wrong with where it was to be written."""
 _TOO_MANY: Final = frozenset((errno.EMFILE, errno.ENFILE))
 
 

@@ -171,7 +171,12 @@ class Refusing:
 @pytest.mark.parametrize("of", ["alice", "catalog"])
 @pytest.mark.parametrize(
     ("number", "reason"),
-    [(errno.EIO, "IO_FAILED"), (errno.ENOSPC, "DISK_FULL"), (errno.EROFS, "NO_DIRECTORY")],
+    [
+        (errno.EIO, "IO_FAILED"),
+        (errno.EAGAIN, "IO_FAILED"),
+        (errno.ENOSPC, "DISK_FULL"),
+        (errno.EROFS, "NO_DIRECTORY"),
+    ],
 )
 def test_a_target_that_fails_is_no_damage_of_what_is_copied(
     db: EmbeddedDatabase,
