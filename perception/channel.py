@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
+from memdb.news import News
+
 _Item = TypeVar("_Item")
 
 
@@ -22,7 +24,7 @@ class Channel(Generic[_Item]):
     def __init__(self, items_max: int) -> None:
         self._items_max = items_max
         self._items: deque[_Item] = deque()
-        self._changed = threading.Condition()
+        self._changed = News(threading.RLock())
         self._has_ended = False
         self._is_closed = False
         self._error: BaseException | None = None

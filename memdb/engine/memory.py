@@ -45,6 +45,7 @@ from memdb.errors import DataLoss, Unavailable
 from memdb.eventlog import event_log
 from memdb.index.checkpoint import BadCheckpoint, KeptUser
 from memdb.index.text import TextIndex
+from memdb.news import News
 from memdb.store import standing
 from memdb.store.environment import Environment
 from memdb.store.transaction import Transaction
@@ -76,9 +77,8 @@ class UserMemory:
         self._clock = clock
         self._found: list[DamagedClip] = []
         self._listeners: dict[int, Callable[[int], None]] = {}
-        # Taken directly: who is interrupted in a condition's own way to it may have it and not give it back.
         self._lock = threading.RLock()
-        self._changed = threading.Condition(self._lock)
+        self._changed = News(self._lock)
         self._stale = False
         self._closing = False
         self._moving = False

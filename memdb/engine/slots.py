@@ -19,6 +19,7 @@ from typing import Final, TypeVar
 from memdb.engine.memory import UserMemory
 from memdb.engine.reading import WouldWait
 from memdb.errors import DataLoss, FailedPrecondition, Unavailable
+from memdb.news import News
 
 T = TypeVar("T")
 
@@ -74,8 +75,8 @@ class Slots:
     """At most ``open_users_max`` open users beside those in use, the most recently used last."""
 
     def __init__(self, open_users_max: int) -> None:
-        self._lock = threading.Lock()
-        self._idle = threading.Condition(self._lock)
+        self._lock = threading.RLock()
+        self._idle = News(self._lock)
         """Told when the last call on a user is done."""
         self._slots: OrderedDict[str, Slot] = OrderedDict()
         self._open_max = min(open_users_max, room())
@@ -246,7 +247,7 @@ class Slots:
         """Let the calls on a user end that must be closed (under its slot's lock); new ones wait until ``closing`` is
         taken back.
         """
-        with self._idle:
+        with self._lock:
             slot.closing = True
             self._idle.wait_for(lambda: slot.calls == 0, CALLS_END_S)
 

@@ -37,6 +37,7 @@ from memdb.engine.submission import Submission
 from memdb.engine.taken import Taken
 from memdb.engine.turn import Turn
 from memdb.errors import MemdbError, ResourceExhausted, Unavailable
+from memdb.news import News
 from memdb.types.operation import Operation, payload_bytes
 
 QUEUE_BYTES_MAX: Final = 256 << 20
@@ -57,9 +58,9 @@ class Writer:
         """Who prepares, writes or publishes; nobody while only the disk is waited for."""
         self._newest = threading.Lock()
         """Held until the newest group that was committed has been settled."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         """For all that follows."""
-        self._changed = threading.Condition(self._lock)
+        self._changed = News(self._lock)
         self._queue: deque[Submission] = deque()
         self._queued_bytes = 0
         self._leader: Submission | None = None

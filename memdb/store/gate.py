@@ -6,15 +6,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from memdb.news import News
+
 
 class Gate:
     """Many passers or one owner, who waits for them; nobody passes meanwhile."""
 
     def __init__(self) -> None:
-        # Always taken directly: who is interrupted in a condition's own way to it may have it and not give it back, and
-        # it is twice as long, eight times in a commit.
-        self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
+        self._lock = threading.RLock()
+        self._changed = News(self._lock)
         self._inside = 0
         self._owned = False
 

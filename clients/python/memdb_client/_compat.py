@@ -14,6 +14,7 @@ from typing import ParamSpec, TypeAlias, TypeVar
 
 import grpc
 
+from memdb.news import News
 from memdb.types.checks import check_iterable
 from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.v1 import grounding_service_pb2 as grounding_pb
@@ -110,8 +111,11 @@ def join(task: Task) -> None:
     task.join()
 
 
-class Condition(threading.Condition):
+class Condition(News):
     """A lock, which several may share, and the news that what it guards has changed."""
+
+    def __init__(self, lock: Lock | None = None) -> None:
+        super().__init__(Lock() if lock is None else lock)
 
     def at_once(self) -> AbstractContextManager[object]:
         """For who does not wait within."""

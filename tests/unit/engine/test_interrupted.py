@@ -30,6 +30,7 @@ from memdb.types.operation import PutValue
 from tests.both_edges import NEEDS_NATIVE
 from tests.unit.engine.conftest import CONFIG, clip
 from tests.unit.engine.door import filled, seqs
+from tests.unit.locks import in_a_wait
 
 PACKAGE = str(Path(memdb.__file__).parent)
 IN_ORDER = frozenset(
@@ -312,16 +313,11 @@ class InterruptAsItReturns(Interrupt):
             sys.setprofile(None)
 
 
-def in_threading(code: CodeType) -> bool:
-    """Whether it is in Python's own way to a lock."""
-    return code.co_filename == threading.__file__
-
-
 def test_who_listens_is_interrupted_as_it_takes_the_lock(db: EmbeddedDatabase) -> None:
     """Every commit takes it as well, as it is shown."""
     db.user("alice").put("k", 0)
     for times in range(1, 20):
-        interrupt = InterruptAsItReturns(in_threading, times)
+        interrupt = InterruptAsItReturns(in_a_wait, times)
         with db._users.use("alice") as memory, suppress(KeyboardInterrupt), interrupt.within():
             memory.subscribe(print)
         goes_on(db)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import suppress
 
 import pytest
 
 from memdb.store.gate import Gate
-from tests.unit.engine.test_interrupted import InterruptAsItReturns, in_threading
+from tests.unit.engine.test_interrupted import InterruptAsItReturns
+from tests.unit.locks import in_a_wait, is_free
 
 
 def test_an_owner_that_is_interrupted_while_it_waits_leaves_the_gate_open(
@@ -37,9 +39,50 @@ def test_an_owner_that_is_interrupted_while_it_waits_leaves_the_gate_open(
 def test_an_owner_that_is_interrupted_as_it_takes_the_lock_gives_it_back() -> None:
     for times in range(1, 20):
         gate = Gate()
-        interrupt = InterruptAsItReturns(in_threading, times)
+        interrupt = InterruptAsItReturns(in_a_wait, times)
         with suppress(KeyboardInterrupt), interrupt.within(), gate.owned():
             pass
-        assert not gate._lock.locked()
+        assert is_free(gate._lock)
         if not interrupt.came:
             break
+
+
+@pytest.mark.parametrize("waits", ["owner", "passer"])
+def test_who_is_interrupted_anywhere_in_a_wait_gives_back_what_it_has(waits: str) -> None:
+    """Else it gives back what somebody else has by then, whose commit fails."""
+    for times in range(1, 40):
+        gate = Gate()
+        keeper = Keeper(gate, owns=waits == "passer")
+        interrupt = InterruptAsItReturns(in_a_wait, times)
+        passage = gate.owned() if waits == "owner" else gate.passing()
+        with interrupt.within(), suppress(KeyboardInterrupt), passage:  # and nothing else
+            pass
+        keeper.end()
+        assert is_free(gate._lock)
+        assert (gate._inside, gate._owned) == (0, False)
+        if not interrupt.came:
+            return
+    raise AssertionError("it came everywhere")
+
+
+class Keeper:
+    """Keeps others out of a gate until one of them waits."""
+
+    def __init__(self, gate: Gate, *, owns: bool) -> None:
+        self._gate = gate
+        self._owns = owns
+        self._is_in, self._over = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._keep, daemon=True)
+        self._thread.start()
+        assert self._is_in.wait(30)
+
+    def _keep(self) -> None:
+        with self._gate.owned() if self._owns else self._gate.passing():
+            self._is_in.set()
+            while not (self._gate._changed._waiters or self._over.is_set()):  # type: ignore[attr-defined]
+                time.sleep(0.001)
+
+    def end(self) -> None:
+        """Nobody is going to wait any more."""
+        self._over.set()
+        self._thread.join()
