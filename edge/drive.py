@@ -1,6 +1,7 @@
 """Drives the native edge hard for some seconds: damaged messages of clips, which it has to read and stage as Python
 does; calls and streams that are cancelled, late, cut off and never read, and shelves that change meanwhile; commits
-that are made and refused, in the middle too; then what nobody ended is let go of.  For `edge/sanitize.sh`.
+that are made and refused, in the middle too; files that are damaged or cut off, which it looks at as Python does; then
+what nobody ended is let go of.  For `edge/sanitize.sh`.
 
     python edge/drive.py SECONDS
 """
@@ -19,6 +20,7 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +28,18 @@ import grpc
 import lmdb
 import memdb_edge
 import numpy as np
+import xxhash
 from odd_clips import odd_message
+from odd_files import PAGE, OddFile
 
 from memdb.engine.apply_run import one_by_one
 from memdb.index.kernel import inner_products_address
+from memdb.index.native_checksum import BYTES_MIN
 from memdb.server.edge import CallerLeft, Handler, Kind
 from memdb.server.native_edge import SHELVED, NativeEdge
 from memdb.server.plain_clips import clips_of, runs_of
 from memdb.store.native_commit import Puts, ReadyCommit, native_commit
+from memdb.store.ordinary_tree import PageFile, pages_by_level
 from memdb.store.plain_clips import put_plain, stage_by
 from memdb.store.schema import Table, ledger_key
 from memdb.store.transaction import Transaction
@@ -144,6 +150,44 @@ class Written(Transaction):
         self, table: Table, entries: Mapping[bytes, bytes | memoryview], *, append: bool = False
     ) -> None:
         self.entries[table] = entries
+
+
+def look_at_files(seconds: float) -> int:
+    """Have trees of damaged files looked at, and checksums taken, for as long; how many were ordinary all the same."""
+    rng = random.Random()
+    files = [OddFile(key_bytes, rng) for key_bytes in (8, 60, 400)]
+    ordinary = 0
+    until = time.monotonic() + seconds
+    with tempfile.TemporaryFile(buffering=0) as opened:
+        fd = opened.fileno()
+        while time.monotonic() < until:
+            file = rng.choice(files)
+            data, tree = file.odd(rng)
+            os.pwrite(fd, data, 0)
+            os.truncate(fd, len(data))
+            end, values = min(file.end, len(data) // PAGE), rng.random() < 0.5
+            found = memdb_edge.ordinary_pages(fd, PAGE, end, values, *astuple(tree))
+            if found is not None and len(set(found.tolist())) == len(found):
+                ordinary += 1
+                assert found.min() >= 2
+                assert found.max() < end
+            # As Python says it; of a page that comes twice that says so by its number alone.
+            wanted = pages_by_level(PageFile(fd, len(data), PAGE, end, values=values), tree)
+            if wanted is not None and len(set(wanted.tolist())) != len(wanted):
+                wanted = None
+            assert (found is None) == (wanted is None)
+            assert found is None or sorted(found.tolist()) == sorted(wanted.tolist())
+            # Pages of another size, of which Python need not say the same.
+            size = rng.choice((0, 1, 15, 16, 17, 18, 512, 4095, 8192, 32_768, 32_769, 1 << 20))
+            beyond = len(data) // size if size else end
+            memdb_edge.ordinary_pages(fd, size, beyond, values, *astuple(tree))
+            offset, length = rng.randrange(len(data) + 1), rng.randrange(BYTES_MIN, 1 << 21)
+            if len(piece := data[offset : offset + length]) < length:
+                assert memdb_edge.checksum_of(fd, offset, length) is None
+            if len(piece) >= BYTES_MIN:
+                checksum = memdb_edge.checksum_of(fd, offset, len(piece))
+                assert checksum == xxhash.xxh3_64_intdigest(piece)
+    return ordinary
 
 
 def look_through(rng: random.Random) -> None:
@@ -295,7 +339,12 @@ if __name__ == "__main__":
     duration = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
     plain = read_clips(duration / 3)
     commits = commit(duration / 3)
-    said = asyncio.run(serve(duration)) | {"plain": plain, "commits": commits}
+    ordinary = look_at_files(duration / 3)
+    said = asyncio.run(serve(duration)) | {
+        "plain": plain,
+        "commits": commits,
+        "ordinary": ordinary,
+    }
     asyncio.run(forsaken())
     print(json.dumps(said))
     sys.exit(bool(said["left"]))

@@ -1,31 +1,43 @@
 #include "kept.h"
 
 #include <mutex>
-#include <vector>
+#include <utility>
 
 namespace memdb_edge {
 
 namespace {
 
-// Objects that a thread without the interpreter's lock has let go of, until one with it comes by.
+struct Held {
+  PyObject* object;
+  Held* next;
+};
+
+// Objects that a thread without the interpreter's lock has let go of, until one with it comes by.  To let go takes no
+// memory: there may be none, and whoever does it may not fail.
 class Graveyard {
  public:
-  void Put(PyObject* object) {
+  void Put(Held* held) noexcept {
     std::lock_guard<std::mutex> lock(mutex_);
-    objects_.push_back(object);
+    held->next = first_;
+    first_ = held;
   }
   void Clear() {
-    std::vector<PyObject*> objects;
+    Held* held = nullptr;
     {
       std::lock_guard<std::mutex> lock(mutex_);
-      objects.swap(objects_);
+      std::swap(held, first_);
     }
-    for (PyObject* object : objects) Py_DECREF(object);
+    while (held != nullptr) {
+      Held* const next = held->next;
+      Py_DECREF(held->object);
+      delete held;
+      held = next;
+    }
   }
 
  private:
   std::mutex mutex_;
-  std::vector<PyObject*> objects_;
+  Held* first_ = nullptr;
 };
 
 Graveyard& Dead() {
@@ -36,9 +48,9 @@ Graveyard& Dead() {
 }  // namespace
 
 std::shared_ptr<void> Kept(const pybind11::object& object) {
-  PyObject* raw = object.ptr();
-  Py_INCREF(raw);
-  return {static_cast<void*>(raw), [](void* kept) { Dead().Put(static_cast<PyObject*>(kept)); }};
+  auto* held = new Held{object.ptr(), nullptr};
+  Py_INCREF(held->object);
+  return {static_cast<void*>(held), [](void* kept) { Dead().Put(static_cast<Held*>(kept)); }};
 }
 
 void ClearDead() { Dead().Clear(); }
