@@ -14,9 +14,10 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from queue import Empty, SimpleQueue
 from typing import Final, TypeVar
 
 from memdb import failpoints
@@ -88,9 +89,9 @@ class UserMemory:
         self.standing = AskedQuestions()
         self._clips = KeptClips(ClipCache(0))
         self._pyramid = Pyramid()
-        self._whole = threading.Event()
-        self._wanted = threading.Event()
-        """Whether somebody waits for `_whole`."""
+        self._is_whole = False
+        self._wanted: SimpleQueue[None] = SimpleQueue()
+        """Has something where somebody waits for that: told by one call of C, which an interrupt does not come into."""
         self._completing: threading.Thread | None = None
         with environment.read() as txn:
             state = load_state(txn, user)
@@ -119,7 +120,7 @@ class UserMemory:
                 self._completing.start()
             except RuntimeError:  # no thread to be had
                 self._completing = None
-                self._wanted.set()
+                self._wanted.put(None)
                 self._complete(told)
 
     def _load_early(self, txn: Transaction, state: UserState) -> _Early | None:
@@ -142,7 +143,8 @@ class UserMemory:
 
     def _complete(self, told: _Early) -> None:
         """Look through the store as an opening does, and take in what was left out; on a thread of its own."""
-        self._wanted.wait(ALONE_S)
+        with suppress(Empty):
+            self._wanted.get(timeout=ALONE_S)
         try:
             self._look_through(told)
             self.kept.settle(told.kept, self._indexes.partitions, lambda: self._closing)
@@ -156,9 +158,9 @@ class UserMemory:
                     self.kept.drop(durably=True)
             self._stale = True
         finally:
-            self._whole.set()
-            # What was lent since the store was looked through may rest on rows that were mapped, or are others.
             with self._lock:
+                self._note_whole()
+                # What was lent since the store was looked through may rest on rows that were mapped, or are others.
                 self._have_back()
 
     def _look_through(self, told: _Early) -> None:
@@ -190,17 +192,25 @@ class UserMemory:
     def _is_complete(self) -> None:
         mine = weakref.ref(self)
         self.kept.watch(lambda: _view_of(mine))
-        self._whole.set()
+        with self._lock:
+            self._note_whole()
+
+    def _note_whole(self) -> None:
+        self._is_whole = True
+        self._changed.notify_all()
 
     @property
     def is_whole(self) -> bool:
         """Whether the store was looked through, or will not be: then see `to_be_opened_again`."""
-        return self._whole.is_set()
+        return self._is_whole
 
     def wait_whole(self) -> None:
         """Return when `is_whole`."""
-        self._wanted.set()
-        self._whole.wait()
+        if self._is_whole:
+            return
+        self._wanted.put(None)
+        with self._lock:
+            self._changed.wait_for(lambda: self._is_whole)
 
     def _load(self, txn: Transaction, state: UserState) -> Quarantine:
         """Fill the indexes; what had to be left out."""
@@ -384,7 +394,7 @@ class UserMemory:
         with self._lock:
             self._closing = True
             self._have_back()
-        self._wanted.set()
+        self._wanted.put(None)
         if self._completing is not None:
             self._completing.join()
         try:
