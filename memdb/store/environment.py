@@ -223,7 +223,8 @@ class Environment:
                 # until a commit comes after it.
                 is_on_disk = self._config.durability != "relaxed" and self._mark.knows_newest
                 newest = self._mapped.close(tell_newest=is_on_disk)
-                if not self.is_read_only and not self.is_lost:
+                # Nor by a child of a fork: its parent goes on writing, and would lose what is cut off meanwhile.
+                if not self.is_read_only and not self.is_lost and self._mapped.is_ours:
                     if self._mark.is_gone:
                         self._writes.close()
                     self._mark.note_close(newest)

@@ -86,6 +86,11 @@ class MappedFile:
             max(min(config.map_bytes_initial, config.map_bytes_max), _MAP_BYTES_MIN, size), size
         )
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether this process opened it, and is no child of the one that did."""
+        return os.getpid() == self._pid
+
     def check_usable(self) -> None:
         """Raise `Unavailable` (``OPEN_FAILED``, ``CLOSED``) or `FailedPrecondition` (``FORKED``) unless it is;
         inside the gate.
@@ -98,7 +103,7 @@ class MappedFile:
             )
         if self.closed:
             raise Unavailable("the environment is closed", reason="CLOSED")
-        if os.getpid() != self._pid:
+        if not self.is_ours:
             raise FailedPrecondition(
                 "an environment cannot be used after fork", reason="FORKED", value=os.getpid()
             )
