@@ -80,8 +80,8 @@ class Window:
         """A request with the first clips that the current call has not been given, marked as given;
         empty when there is none.
 
-        As many as wait and fit `MESSAGE_BYTES`, but no more than a commit takes, which a server refuses: a lone clip goes
-        at once, a crowd shares messages.
+        As many as wait and fit `MESSAGE_BYTES`, but no more than a commit takes, which a server
+        refuses: a lone clip goes at once, a crowd shares messages.
         """
         if self._one_by_one and self._sent:
             return b""
