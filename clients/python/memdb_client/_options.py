@@ -16,8 +16,9 @@ from __future__ import annotations
 import math
 import random
 import re
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Final, Self
@@ -253,6 +254,22 @@ class Try:
         told = _LAST_ADDRESS.search(rpc_details)
         hint = tls_hint(rpc_details, is_secure=is_secure)
         return cls(told[1] if told else "", hint)
+
+
+@dataclass(frozen=True, slots=True)
+class Tries:
+    """The tries of one call, from when it was made."""
+
+    made: list[Try] = field(default_factory=list)
+    began_s: float = field(default_factory=time.monotonic)
+
+    def told(self) -> str:
+        """Beside what gRPC said of the last: what it may have to do with, or how long nobody was there."""
+        waited_s = time.monotonic() - self.began_s
+        return (
+            likely(self.made)
+            or f"no server was there in {waited_s:.{1 if waited_s < 10 else 0}f} s"
+        )
 
 
 def likely(tries: Sequence[Try]) -> str:
