@@ -64,7 +64,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         from memdb.output import OutputLost, keep_standard_files, parsed, result_on_stdout
 
     parser = _parser()
-    options = parsed(parser, arguments)
+    options = parsed(parser, arguments, rest="question")
     with loading():
         from memdb.errors import InvalidArgument, MemdbError
 

@@ -162,6 +162,20 @@ def test_hours_of_the_day_and_a_no(server: str, capsys: pytest.CaptureFixture[st
     assert main([*common, "--min-relevance", "7"]) == 2
 
 
+def test_options_may_stand_between_questions(
+    server: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["--server", server, "--user", "alice"]
+    arguments = ["A cat?", *common, "A tiger?", "--json", "--limit", "1", "--", "-a dog"]
+    assert main(arguments) == 0
+    answers = map(json.loads, capsys.readouterr().out.splitlines())
+    assert [answer["question"] for answer in answers] == ["A cat?", "A tiger?", "-a dog"]
+    with pytest.raises(SystemExit) as ended:
+        main([*common, "A cat?", "--limits", "1", "A dog?"])
+    assert ended.value.code == 2
+    assert "unrecognized arguments: --limits" in capsys.readouterr().err
+
+
 def test_as_of_a_revision_and_a_time(server: str, capsys: pytest.CaptureFixture[str]) -> None:
     common = ["--server", server, "--user", "alice", "When was a tiger on screen?"]
     (before,) = ask(capsys, *common)
