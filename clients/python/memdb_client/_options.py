@@ -17,9 +17,11 @@ import math
 import random
 import re
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Final, Self
 
@@ -105,6 +107,8 @@ _LAST_ADDRESS: Final = re.compile(r"last error: [A-Z_]+: ((?:ipv4|ipv6|unix):\S*
 """Whose error it tells, of all that it tried."""
 
 _CERTIFICATE: Final = b"CERTIFICATE-----"
+
+TRIES_KEPT: Final = 64
 
 PAUSE_FIRST_S: Final = 0.05
 PAUSE_MAX_S: Final = 2.0
@@ -258,9 +262,10 @@ class Try:
 
 @dataclass(frozen=True, slots=True)
 class Tries:
-    """The tries of one call, from when it was made."""
+    """The tries of one call, from when it was made, or of a stream since a server was there."""
 
-    made: list[Try] = field(default_factory=list)
+    made: deque[Try] = field(default_factory=partial(deque, maxlen=TRIES_KEPT))
+    """The last of them: some are made for days."""
     began_s: float = field(default_factory=time.monotonic)
 
     def told(self) -> str:

@@ -192,12 +192,21 @@ class Rpc:
         if failure.reason in UNDONE:
             pause_s = max(pause_s, UNDONE_PAUSE_S)
         details = error.details() or ""
-        tries.made.append(Try.of(details, is_secure=self._is_secure))
+        self.tried(details, tries)
         may = self.may_repeat(failure, details, repeat)
         if not may or time.monotonic() + pause_s >= deadline_s:
-            unmade = details.startswith(NOT_CONNECTED) and not self._is_closed
-            raise (Unavailable(f"{details}; {tries.told()}") if unmade else failure) from None
+            raise self.unmade(failure, details, tries) from None
         compat.sleep(pause_s)
+
+    def tried(self, rpc_details: str, tries: Tries) -> None:
+        """Note a try that ended so."""
+        tries.made.append(Try.of(rpc_details, is_secure=self._is_secure))
+
+    def unmade(self, error: MemdbError, rpc_details: str, tries: Tries) -> MemdbError:
+        """The error of the last of the tries, with what they tell together where no connection was made."""
+        if not rpc_details.startswith(NOT_CONNECTED) or self._is_closed:
+            return error
+        return Unavailable(f"{rpc_details}; {tries.told()}")
 
     def may_repeat(self, error: MemdbError, rpc_details: str, repeat: Repeat) -> bool:
         """Whether a failed call may be tried again; never after `close`."""

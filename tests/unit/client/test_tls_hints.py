@@ -132,7 +132,7 @@ def test_an_outage_is_not_taken_for_it(
             told.append(refused(connect_to, f"localhost:{port}", tls))
     assert [one for one in told if "TLS" in one or "certificate" in one] == []
     # The first is refused at once; on a busy machine gRPC may find the time of another over before its connection.
-    assert re.search(r"; no server was there in (0\.\d|1\.\d) s$", told[0])
+    assert re.search(r"; no server was there in \d+(\.\d)? s$", told[0])
 
 
 def test_a_call_that_was_cut_off_says_nothing_of_it() -> None:
