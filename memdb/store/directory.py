@@ -8,6 +8,10 @@
     DIR/ENCRYPTION    only where it is encrypted: check value of the master key (see
                       `memdb.store.masterkey`)
     DIR/catalog/      LMDB environment: spaces, users
+    DIR/.../data.mdb, DIR/.../lock.mdb
+                      in `catalog` and in each user's directory: LMDB's own
+    DIR/.../CLEAN     only while nothing was written since it was closed in order (see
+                      `memdb.store.structure`)
     DIR/catalog/COMPACT
                       only while the name of an erased user may stand in a freed page of it
     DIR/users/NAME/   LMDB environment of one user; NAME = hex of BLAKE2b(SECRET, user id), never
