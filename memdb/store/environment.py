@@ -224,4 +224,6 @@ class Environment:
                 is_on_disk = self._config.durability != "relaxed" and self._mark.knows_newest
                 newest = self._mapped.close(tell_newest=is_on_disk)
                 if not self.is_read_only and not self.is_lost:
+                    if self._mark.is_gone:
+                        self._writes.close()
                     self._mark.note_close(newest)

@@ -13,9 +13,10 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
 from typing import Final
+
+from memdb.store import libc
 
 BYTES_MIN: Final = 3 << 20
 """Of a commit; a smaller one is handed over before the disk has begun."""
@@ -24,17 +25,10 @@ _BEGIN: Final = 2
 """SYNC_FILE_RANGE_WRITE: begin to write, wait for nothing."""
 
 
-@cache
-def _sync_file_range() -> Callable[[int, int, int, int], int] | None:
+def _sync_file_range() -> Callable[..., int] | None:
     """Linux's call; None where the system has none."""
-    try:
-        call = ctypes.CDLL(None).sync_file_range
-    except (AttributeError, OSError):
-        return None
-    call.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
-    call.restype = ctypes.c_int
-    found: Callable[[int, int, int, int], int] = call
-    return found
+    offset = libc.OFFSET
+    return libc.function("sync_file_range", ctypes.c_int, offset, offset, ctypes.c_uint)
 
 
 @contextmanager
@@ -54,9 +48,7 @@ def early(file: Path, size: int) -> Iterator[None]:
         over.release()
 
 
-def _begin_over_and_over(
-    call: Callable[[int, int, int, int], int], file: Path, over: threading.Lock
-) -> None:
+def _begin_over_and_over(call: Callable[..., int], file: Path, over: threading.Lock) -> None:
     # A descriptor of its own: whoever commits does not wait for this thread, and may close the file.
     with suppress(OSError):
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)

@@ -24,6 +24,7 @@ from memdb import failpoints
 from memdb.config import EngineConfig
 from memdb.errors import MemdbError, ResourceExhausted, Unavailable
 from memdb.store import writeback
+from memdb.store.blocks_ahead import BlocksAhead
 from memdb.store.disk import check_disk, check_growth
 from memdb.store.file_mark import FileMark
 from memdb.store.mapped import MappedFile
@@ -63,6 +64,7 @@ class Writes:
         self._config = config
         self._disk = disk
         self._cipher = cipher
+        self._blocks = BlocksAhead(mapped.data_file, config)
         self._behind: NativeCommit | None = None
         """Who writes behind another: looked for with the first write, since who asks whether it may follow holds a
         lock, and where it is tried for the first time in a process that takes a while."""
@@ -154,6 +156,7 @@ class Writes:
         try:
             self._mapped.check_usable()
             self._mapped.take_room(bytes_hint)
+            self._blocks.lay_out(bytes_hint)
             failpoints.hit("commit.before")
             committing()
             with writeback.early(self._mapped.data_file, bytes_hint):
@@ -163,6 +166,10 @@ class Writes:
         except lmdb.Error as error:
             raise self._refusal(error, bytes_hint) from error
         return is_done
+
+    def close(self) -> None:
+        """The file is closed, and what was written to it is on the disk."""
+        self._blocks.give_back()
 
     def _write(self, once: Callable[[], T], bytes_hint: int, *, gives_up: bool) -> T:
         """Run ``once``, which commits, when the disk and the map have room."""
@@ -174,6 +181,7 @@ class Writes:
         self._mapped.grow_ahead(bytes_hint)
         self._behind = self._at_once
         self._mark.note_write()
+        self._blocks.lay_out(bytes_hint)
         try:
             return self._written(once, bytes_hint, SPARE_BYTES if gives_up else 0)
         finally:

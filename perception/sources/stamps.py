@@ -190,15 +190,14 @@ class Arrivals:
     their time.
     """
 
-    def __init__(self, *, clock_s: Callable[[], float] = time.monotonic) -> None:
-        self._clock_s = clock_s
+    def __init__(self) -> None:
         self._began_s: float | None = None
 
     def mend(self, packet: Packet[Any]) -> list[Packet[Any]]:
         """Take the next packet, as it comes; the first is at the time that the stream says it begins at."""
         if not packet.size or packet.time_base is None:
             return [packet]
-        at_s = self._clock_s()
+        at_s = time.monotonic()
         if self._began_s is None:
             self._began_s = at_s
         begin = packet.stream.start_time or 0

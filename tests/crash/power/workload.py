@@ -30,6 +30,7 @@ from typing import Any, Self
 import lmdb
 import numpy as np
 
+import memdb.store.blocks_ahead
 import memdb.store.compact
 import memdb.store.creation
 import memdb.store.directory
@@ -59,6 +60,8 @@ CONFIG = EngineConfig(
 """A small map, so that it grows; few open users, so that they are closed and opened again."""
 INDEX = IndexConfig(checkpoint_rows=1)
 """Checkpoints of the smallest users too."""
+for _name, _value in (("COMMIT_BYTES_MIN", 4096), ("FILE_PARTS", 1), ("FREE_PARTS_MIN", 1)):
+    setattr(memdb.store.blocks_ahead, _name, _value)  # blocks behind the end of small files too
 ROUNDS = 4
 ERASED_AFTER = 2
 """The round at whose end one of the two lasting users is erased, for good."""
