@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from memdb.clock import Clock
 from memdb.engine.apply_standing import as_question, check_fits, not_found
+from memdb.engine.one_life import OneLife
 from memdb.engine.standing_asked import Questions
 from memdb.engine.standing_clock import UserClock, told_commit_time
 from memdb.engine.standing_cursor import Cursor
@@ -251,8 +252,8 @@ class WatchedStanding:
         self._clock = clock
         self._begin = cursor
         self._followed: FollowedStanding | None = None
+        self._life = OneLife(user.id)
         self._user_key = b""
-        """Of the user whose commits are followed: one that was erased and made anew has another."""
         self._due_ns: int | None = None
         self.is_at_end = False
         """Whether the last page came to the newest commit, and no more is due."""
@@ -300,15 +301,9 @@ class WatchedStanding:
         self, environment: Environment, view: View, questions: Questions
     ) -> FollowedStanding:
         id_key = view.state.id_key
-        if self._followed is not None and self._user_key == id_key:
-            return self._followed
         if self._followed is not None:
-            raise NotFound(
-                "the user was erased, and made anew",
-                reason="USER_NOT_FOUND",
-                field="user",
-                value=self._user.id,
-            )
+            self._life.check(id_key)
+            return self._followed
         begin = self._begin
         cursor = None if begin is None else Cursor.parse(begin, id_key)
         if cursor is not None and cursor.revision > view.revision:
@@ -321,6 +316,7 @@ class WatchedStanding:
             )
         if cursor is not None and cursor.revision:
             _check_commit(environment, cursor)
+        self._life.check(id_key)
         self._user_key = id_key
         self._followed = FollowedStanding(environment, view, questions, cursor)
         return self._followed
