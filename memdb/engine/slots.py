@@ -246,7 +246,7 @@ class Slots:
         """Let the calls on a user end that must be closed (under its slot's lock); new ones wait until ``closing`` is
         taken back.
         """
-        with self._idle:
+        with self._lock:
             slot.closing = True
             self._idle.wait_for(lambda: slot.calls == 0, CALLS_END_S)
 

@@ -113,6 +113,20 @@ def join(task: Task) -> None:
 class Condition(threading.Condition):
     """A lock, which several may share, and the news that what it guards has changed."""
 
+    def __init__(self, lock: threading.RLock | None = None) -> None:
+        self._its = Lock() if lock is None else lock
+        super().__init__(self._its)
+
+    # The lock's own way into a block, and out of it: who is interrupted (Ctrl-C) in one of Python's leaves it taken.
+
+    @property
+    def __enter__(self) -> Callable[[], bool]:
+        return self._its.__enter__
+
+    @property
+    def __exit__(self) -> Callable[..., None]:  # noqa: PYI036 - of the lock
+        return self._its.__exit__
+
     def at_once(self) -> AbstractContextManager[object]:
         """For who does not wait within."""
         return self
