@@ -43,16 +43,31 @@ def result_on_stdout() -> Iterator[None]:
         output.flush()
 
 
-def parsed(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+_NO_OPTIONS: Final = "--"
+"""Behind it there are none."""
+
+
+def parsed(
+    parser: argparse.ArgumentParser, arguments: Sequence[str] | None, *, rest: str | None = None
+) -> argparse.Namespace:
     """What a command line says.
 
-    Help or a version that is asked for and cannot be written, of which argparse says nothing, ends the program as
-    another result does: with 1, and a line on stderr unless its reader has read enough.
+    rest: the list of arguments between which options may stand.  Help or a version that is asked for and cannot be
+    written, of which argparse says nothing, ends the program as another result does: with 1, and a line on stderr
+    unless its reader has read enough.
     """
     try:
         with redirect_stdout(output := Output(sys.stdout)):
             try:
-                return parser.parse_args(arguments)
+                if rest is None:
+                    return parser.parse_args(arguments)
+                given = list(sys.argv[1:] if arguments is None else arguments)
+                end = given.index(_NO_OPTIONS) if _NO_OPTIONS in given else len(given)
+                options, others = parser.parse_known_args(given[:end])
+                if any(one.startswith("-") for one in others):
+                    parser.error(f"unrecognized arguments: {' '.join(others)}")
+                getattr(options, rest).extend((*others, *given[end + 1 :]))
+                return options
             finally:
                 output.flush()
     except OutputLost as error:

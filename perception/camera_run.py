@@ -143,8 +143,13 @@ class CameraRun:
         report.resumed_from_seq, report.held_until_ns = epoch.first_seq, epoch.held_until_ns
 
     def _tell_going_on(self, epoch: Epoch) -> None:
-        """Of a recording's beginning that is passed over: other footage would lose it."""
+        """Of a recording's beginning that is passed over: other footage would lose it; and of another agent."""
         report = self.report
+        if epoch.beside is not None:
+            self._with.report_line(
+                f"{report.camera}: epoch {epoch.beside} had a clip a moment ago: if another agent still "
+                "watches this camera, all that it sees is stored twice"
+            )
         if report.held_until_ns is not None:
             self._with.report_line(
                 f"{report.camera}: epoch {report.epoch} holds {report.resumed_from_seq} clips up to "

@@ -24,14 +24,16 @@ class Channel(Generic[_Item]):
     def __init__(self, items_max: int) -> None:
         self._items_max = items_max
         self._items: deque[_Item] = deque()
-        self._changed = News(threading.RLock())
+        # Taken by itself: who is interrupted (Ctrl-C) on the way into a condition's block may leave it taken.
+        self._lock = threading.RLock()
+        self._changed = News(self._lock)
         self._has_ended = False
         self._is_closed = False
         self._error: BaseException | None = None
 
     def put(self, item: _Item) -> None:
         """Add an item; waits for room.  Raises `ChannelClosed` once the reader has left."""
-        with self._changed:
+        with self._lock:
             self._changed.wait_for(lambda: self._is_closed or len(self._items) < self._items_max)
             if self._is_closed:
                 raise ChannelClosed
@@ -40,7 +42,7 @@ class Channel(Generic[_Item]):
 
     def offer(self, item: _Item, wait_s: float = 0.0) -> bool:
         """Add an item if there is room, or will be so soon; whether it was added.  Raises as `put`."""
-        with self._changed:
+        with self._lock:
             has_room = self._changed.wait_for(
                 lambda: self._is_closed or len(self._items) < self._items_max, wait_s
             )
@@ -54,26 +56,26 @@ class Channel(Generic[_Item]):
     @property
     def is_empty(self) -> bool:
         """Whether the reader has taken all there was."""
-        with self._changed:
+        with self._lock:
             return not self._items
 
     def end(self, error: BaseException | None = None) -> None:
         """No more items; with an error, the reader raises it after the items before it."""
-        with self._changed:
+        with self._lock:
             self._has_ended = True
             self._error = error
             self._changed.notify_all()
 
     def close(self) -> None:
         """The reader leaves: items that wait are dropped, writers are told."""
-        with self._changed:
+        with self._lock:
             self._is_closed = True
             self._items.clear()
             self._changed.notify_all()
 
     def __iter__(self) -> Iterator[_Item]:
         while True:
-            with self._changed:
+            with self._lock:
                 self._changed.wait_for(
                     lambda: bool(self._items) or self._has_ended or self._is_closed
                 )

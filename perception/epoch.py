@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from typing import Final
 
-from memdb.errors import FailedPrecondition, InvalidArgument
+from memdb.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
 from memdb.types.database import User
 from memdb.types.space import Space
 from memdb.types.times import as_text
@@ -21,8 +22,12 @@ from perception.camera import Camera
 from perception.compressors.pooled import PooledCompressor
 from perception.draft import ClipContext
 from perception.ingest_options import IngestOptions
+from perception.sources.base import NS_PER_S
 from perception.sources.file import FileSource
 from perception.spaces import IngestSpaces
+
+BESIDE_NS: Final = 30 * NS_PER_S
+"""A camera that is watched has had a clip, or a revision of one, within less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,8 @@ class Epoch:
     """Media time from which on it is read."""
     held_until_ns: int | None = None
     """Event time at which the clips end that it holds; None where it holds none."""
+    beside: int | None = None
+    """Another epoch of a live camera, which had a clip a moment ago; None where there is none."""
 
 
 def epoch_from_ledger(
@@ -94,7 +101,27 @@ def epoch_from_ledger(
         spaces.text_encoder,
         options.labels,
     )
-    return Epoch(source, space, context, ledger.next_seq, from_ns, held_until_ns)
+    beside = _epoch_beside(user, camera.name, number) if source.is_live else None
+    return Epoch(source, space, context, ledger.next_seq, from_ns, held_until_ns, beside)
+
+
+def _epoch_beside(user: User, stream: str, number: int) -> int | None:
+    """Of the newest clip, where that is of now and of another epoch: its agent may still run."""
+    try:
+        newest = user.clips(
+            stream=stream,
+            limit=1,
+            newest_first=True,
+            with_global_memory=False,
+            with_keyframes=False,
+        )
+    except (NotFound, DataLoss):
+        # No clips yet, or one that cannot be read: neither keeps a camera from being watched.
+        return None
+    for clip in newest:
+        if clip.epoch != number and abs(time.time_ns() - clip.end_ns) < BESIDE_NS:
+            return clip.epoch
+    return None
 
 
 def epoch_from_now(before: Epoch, source: FileSource) -> Epoch:

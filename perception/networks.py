@@ -6,13 +6,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from memdb.interrupts import loading
 
 if TYPE_CHECKING:
     from perception.audio.hearing import Hearing
     from perception.encoders.base import Encoder
+
+_WHISPER: Final = "whisper-"
+"""How names of what can hear begin, among all that can be fetched."""
 
 
 def check_networks(encoder_name: str, whisper: str | None, spoken: Mapping[str, str]) -> None:
@@ -70,11 +73,16 @@ def _whisper_artefacts(whisper: str) -> list[str]:
     from memdb.errors import InvalidArgument
     from perception.artefacts import ARTEFACTS
 
-    if whisper in ARTEFACTS:
+    known = [name for name in ARTEFACTS if name.startswith(_WHISPER)]
+    if whisper in known:
         return [whisper, "silero-vad"]
     if Path(whisper).is_dir():
         return ["silero-vad"]
-    raise InvalidArgument("neither a known model nor a directory", field="whisper", value=whisper)
+    raise InvalidArgument(
+        f"neither a known model ({', '.join(known)}) nor a directory",
+        field="whisper",
+        value=whisper,
+    )
 
 
 def _hearing(whisper: str, spoken: Mapping[str, str]) -> Hearing:

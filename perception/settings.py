@@ -53,9 +53,11 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
 _ELSEWHERE: Final[Mapping[str, str]] = {
     "fps": "rate", "url": "source", "path": "source", "input": "source", "timezone": "zone", "tz": "zone",
     "label": "labels", "lang": "language", "track": "sound_track", "threshold": "scene", "no_audio": "audio",
-    "camera": "source", "host": "server", "address": "server",
+    "camera": "source", "stream": "source", "host": "server", "address": "server",
 }  # fmt: skip
 """What other programs call it."""
+_SECTIONS: Final = ("cameras", "cam", "stream", "streams", "source", "sources")
+"""What the sections of cameras may be taken to be called."""
 _ADDRESSES: Final = ("server", "token")
 """Resolved here; a camera's source stays as it is written until it is opened."""
 _TWICE: Final = re.compile(r"Cannot declare \((.*?),?\) twice")
@@ -139,6 +141,8 @@ def _unknown(key: str, kinds: Mapping[str, str]) -> str:
         return "is of all cameras together, and stands above the first [camera.NAME]"
     if key in _OF_ONE_CAMERA:
         return "is of one camera, and stands below its [camera.NAME]"
+    if kinds is not _OF_ONE_CAMERA and key in _SECTIONS:
+        return "no such key; a camera has a section [camera.NAME]"
     near = [_ELSEWHERE[key]] if _ELSEWHERE.get(key) in kinds else get_close_matches(key, kinds, 1)
     return f"no such key; did you mean {near[0]}?" if near else f"no such key; {', '.join(kinds)}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from memdb.errors import FailedPrecondition, NotFound
+from memdb.errors import AlreadyExists, FailedPrecondition, NotFound
 from memdb.text_encoder import TextEncoder, find_text_encoder
 from memdb.types.database import Database, User
 from memdb.types.space import Space
@@ -60,7 +60,17 @@ class IngestSpaces:
         assert self._encoder is not None, "pictures are seen by an encoder"
         made = self._encoder.space
         name = self._name or made.name
-        return self._database.create_space(name, dim=made.dim, metric=made.metric, model=made.model)
+        try:
+            return self._database.create_space(
+                name, dim=made.dim, metric=made.metric, model=made.model
+            )
+        except AlreadyExists as error:
+            told = error.again()
+            told.message += (
+                f", and this encoder makes dim {made.dim}, {made.metric}, model {made.model!r}:"
+                " --space names another"
+            )
+            raise told from None
 
     def _text_space(self) -> Space | None:
         try:

@@ -64,7 +64,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         from memdb.output import OutputLost, keep_standard_files, parsed, result_on_stdout
 
     parser = _parser()
-    options = parsed(parser, arguments)
+    options = parsed(parser, arguments, rest="question")
     with loading():
         from memdb.errors import InvalidArgument, MemdbError
 
@@ -204,6 +204,11 @@ def _answer(reasoner: Reasoner, number: int, question: str, wanted: Asking) -> A
             raise
         _to_stderr(f"question {number}: {error}")
         return Refused(question, error)
+    asked = answer.question
+    if asked.names_nothing and not asked.is_of_anything_said and not points_back(question):
+        _to_stderr(
+            f"question {number}: it names nothing to look for, such as a cat, and what is most like its words is shown"
+        )
     if answer.model_error is not None:
         _to_stderr(f"question {number}: {answer.model_error}")
     if answer.facts_unplaced:
@@ -243,7 +248,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--camera", action="append", metavar="NAME", help="only this camera (may be repeated)")
     add("--start", metavar="TIME", help="only from then on: 2026-01-05T09:00:00Z")
     add("--end", metavar="TIME", help="only before then")
-    add("--limit", type=int, default=4, metavar="N", help="pieces of evidence at most (default 4)")
+    add(
+        "--limit",
+        type=int,
+        default=4,
+        metavar="N",
+        help="pieces of evidence at most, of which the table shows the best and --json all (default 4)",
+    )
     add("--min-score", type=float, metavar="S", help="clips at least this similar (default: any)")
     add(
         "--min-relevance",
@@ -285,7 +296,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--space", metavar="NAME", help="feature space, where several have an encoder")
     add("--encoder", metavar="NAME", help="as of memdb-ingest (default: by the space's model)")
-    add("--as-of", metavar="MOMENT", help="a revision, a time (RFC 3339) or a snapshot's name")
+    add(
+        "--as-of",
+        metavar="MOMENT",
+        help="memory as it was at a revision, a time (RFC 3339) or a snapshot: what was written by then, "
+        "whenever it was seen (--end is about that)",
+    )
     add(
         "--valid-at",
         metavar="TIME",

@@ -10,31 +10,53 @@ from reasoner.questions import SAID, SEEN
 from reasoner.wall_clock import time_range
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from memdb.types.grounding import Grounding
     from reasoner.evidence import Evidence
     from reasoner.questions import Question
 
 
 def extract(
-    question: Question, best: Evidence | None, grounding: Grounding, zone: str | None = None
+    question: Question, cited: Sequence[Evidence], grounding: Grounding, zone: str | None = None
 ) -> str:
     """The sentence; where there is no evidence, that there is none, and where it was looked for."""
-    if best is None and grounding.abstained and question.cue != SAID:
+    if not cited:
+        return _nothing(question, grounding, zone)
+    if question.is_of_anything_said:
+        told = "; ".join(f"{_place(item, zone)}: {_words(item)}" for item in cited)
+        return f"The last that was said: {told}" + _gaps(grounding)
+    return _quoted(cited[0], grounding, zone)
+
+
+def _nothing(question: Question, grounding: Grounding, zone: str | None) -> str:
+    if question.is_of_anything_said:
+        return "Nothing was said." + _gaps(grounding)
+    if grounding.abstained and question.cue != SAID:
         return describe_abstention(grounding, zone)
-    if best is None:
-        known = "Nothing that was said" if question.cue == SAID else "Nothing in memory"
-        return f"{known} answers this." + _gaps(grounding)
-    where = f"on camera {best.camera}, " if best.camera else ""
-    when = f"{time_range(best.start_ns, best.end_ns, zone)} {zone or UTC_ZONE}"
-    quoted = " ".join(f'"{text}"' for text in best.said)
+    known = "Nothing that was said" if question.cue == SAID else "Nothing in memory"
+    return f"{known} answers this." + _gaps(grounding)
+
+
+def _quoted(best: Evidence, grounding: Grounding, zone: str | None) -> str:
+    place, quoted = _place(best, zone), _words(best)
     if best.arm == SAID:
-        return f"Said {where}{when}: {quoted}"
+        return f"Said {place}: {quoted}"
     if best.arm == SEEN:
         named = f"; labelled {', '.join(best.labels)}" if best.labels else ""
         said = f"; said meanwhile: {quoted}" if quoted else ""
         alike = f" (similarity {best.score:.2f})" if "cosine" in best.arms else ""
-        return f"Seen {where}{when}{alike}{named}{said}." + _gaps(grounding)
-    return f"Remembered ({where}{when}): {quoted}"
+        return f"Seen {place}{alike}{named}{said}." + _gaps(grounding)
+    return f"Remembered ({place}): {quoted}"
+
+
+def _place(item: Evidence, zone: str | None) -> str:
+    where = f"on camera {item.camera}, " if item.camera else ""
+    return f"{where}{time_range(item.start_ns, item.end_ns, zone)} {zone or UTC_ZONE}"
+
+
+def _words(item: Evidence) -> str:
+    return " ".join(f'"{text}"' for text in item.said)
 
 
 def _gaps(grounding: Grounding) -> str:

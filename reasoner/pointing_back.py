@@ -19,10 +19,14 @@ from reasoner.vocabulary import (
 )
 
 _WORD: Final = re.compile(r"[^\W_]+")
+_PLACE: Final = re.compile(r"\b(?:before|after)\s+(?:us|me|you)\b", re.IGNORECASE)
+"""What lies before somebody is no time: "When did we have everything before us?" """
 
 
 def points_back(question: str) -> bool:
     """Whether the question has nothing but words that point elsewhere, and some of these."""
+    if _PLACE.search(question):
+        return False
     words = {word.lower() for word in _WORD.findall(question)}
     idle = IDLE_WORDS | EMPTY_WORDS
     if not words.isdisjoint(ORDER_WORDS):

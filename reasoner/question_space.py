@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from memdb.errors import FailedPrecondition, InvalidArgument
+from memdb.errors import FailedPrecondition, InvalidArgument, NotFound
 from memdb.types.database import Database, User
 from memdb.types.space import Space
 from perception.encoders import BUNDLED
@@ -33,7 +33,7 @@ def space_and_encoder(
     """
     _announce_weights(encoder, tell)
     if name is not None:
-        named = db.space(name)
+        named = _named(db, name)
         return named, question_encoder(named, encoder)
     known = user.streams()
     streams = [info for info in known if cameras is None or info.name in cameras]
@@ -72,6 +72,17 @@ def space_and_encoder(
             f"asking in space {chosen[0].name}; no encoder for the clips of " + ", ".join(left_out)
         )
     return chosen
+
+
+def _named(db: Database, name: str) -> Space:
+    """Raises `NotFound` (``SPACE_NOT_FOUND``) with the spaces that there are: who asks makes none."""
+    try:
+        return db.space(name)
+    except NotFound as error:
+        told = error.again()
+        there = ", ".join(space.name for space in db.spaces())
+        told.message = f"no such space; there are {there}" if there else "there are no spaces yet"
+        raise told from None
 
 
 def _announce_weights(encoder: str | None, tell: Callable[[str], None]) -> None:

@@ -21,10 +21,12 @@ from memdb.errors import FailedPrecondition, InvalidArgument
 from memdb.text_encoder import find_text_encoder
 from memdb.types.checks import check_text
 from memdb.types.space import Space
+from reasoner.spoken_times import without_times
 from reasoner.vocabulary import (
     ASKING_WORDS,
     CLAUSE_WORDS,
     EMPTY_WORDS,
+    IDLE_WORDS,
     SAID_WORDS,
     SEEN_WORDS,
     TRAILING_WORDS,
@@ -59,6 +61,13 @@ class Question:
     """The part that is embedded and recalled; never empty."""
     cue: str | None
     """``seen``, ``said``, or None when the question does not tell."""
+    names_nothing: bool = False
+    """Whether it has no word of what it is about, beside a time: "What was said?", "What happened today?"."""
+
+    @property
+    def is_of_anything_said(self) -> bool:
+        """Whether it asks for whatever was said."""
+        return self.names_nothing and self.cue == SAID
 
 
 def parse_question(text: str) -> Question:
@@ -75,9 +84,10 @@ def parse_question(text: str) -> Question:
         first += 1
     while last > first and (lowered[last - 1] in TRAILING_WORDS or _cue_of(lowered[last - 1])):
         last -= 1
+    nothing = _names_nothing(text)
     if first == last:
-        return Question(text, text, cue)
-    return Question(text, text[words[first].start() : words[last - 1].end()], cue)
+        return Question(text, text, cue, nothing)
+    return Question(text, text[words[first].start() : words[last - 1].end()], cue, nothing)
 
 
 def terms(text: str) -> frozenset[str]:
@@ -141,6 +151,11 @@ def _clause(words: list[re.Match[str]]) -> list[re.Match[str]]:
         ):
             return rest
     return words
+
+
+def _names_nothing(text: str) -> bool:
+    words = (word[0].lower() for word in _WORD.finditer(without_times(text)))
+    return all(_is_asking(word) or word in TRAILING_WORDS | IDLE_WORDS for word in words)
 
 
 def _is_asking(word: str) -> bool:

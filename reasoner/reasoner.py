@@ -13,11 +13,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, Protocol, TypedDict
+from typing import TYPE_CHECKING, Final, Protocol
 
 from memdb.errors import MemdbError, ResourceExhausted
 from memdb.types.arm import TRANSCRIPT, TRANSCRIPT_FEATURES
-from memdb.types.calendar import clock_texts
 from memdb.types.label_filter import Not
 from memdb.types.limits import LIMIT_MAX
 from memdb.types.validity import NOW
@@ -35,12 +34,13 @@ from reasoner.evidence import (
     seen_evidence,
 )
 from reasoner.extractive import extract
+from reasoner.hours import hours_of
+from reasoner.last_said import last_said
 from reasoner.prompts import citations, messages
 from reasoner.questions import Question, QuestionEncoder, parse_question
 
 if TYPE_CHECKING:
     from memdb.types.arrays import Array
-    from memdb.types.calendar import Calendar
     from memdb.types.database import User
     from memdb.types.fact import About, Recall
     from memdb.types.grounding import AsOf, Grounding, Hit
@@ -169,6 +169,9 @@ class Reasoner:
         clock.lap("recall")
         seen = seen_evidence(filter(_is_seen, grounding.hits))
         evidence = fuse(question, seen, said.evidence, limit)
+        if question.is_of_anything_said:
+            hours = hours_of(scope.calendar)
+            evidence = tuple(last_said(self._user, scope, hours, grounding.revision, limit))
         worded = self._worded(question, evidence, grounding, zone)
         if self._model is not None:
             clock.lap("llm")
@@ -212,7 +215,7 @@ class Reasoner:
             as_of=as_of,
             min_score=min_score,
             min_relevance=min_relevance,
-            **_hours(scope.calendar),
+            **hours_of(scope.calendar),
             labels=self._seen_labels(scope),
             space=self._space.name,
             text=question.subject if named else None,
@@ -232,7 +235,9 @@ class Reasoner:
     ) -> _Worded:
         """By the language model, where there is one that answers; else by the best evidence."""
         cited: tuple[int, ...] = (0,) if answers(question, evidence) else ()
-        text = extract(question, evidence[0] if cited else None, grounding, zone)
+        if question.is_of_anything_said and cited:
+            cited = tuple(range(len(evidence)))
+        text = extract(question, [evidence[index] for index in cited], grounding, zone)
         if self._model is None:
             return _Worded(text, cited, EXTRACTIVE)
         nothing = describe_abstention(grounding, zone) if grounding.abstained else None
@@ -275,28 +280,12 @@ class Reasoner:
                     labels=dict(scope.labels) or None,
                     valid_at=valid_at,
                     about=about,
-                    **_hours(scope.calendar),
+                    **hours_of(scope.calendar),
                 )
             except ResourceExhausted as error:
                 if error.reason != "MESSAGE_TOO_LARGE" or limit == 1:
                     raise
             limit //= 2
-
-
-class _Hours(TypedDict):
-    """Options of `User.ground` and `User.recall`."""
-
-    hours: list[tuple[str, str]] | None
-    weekdays: tuple[int, ...] | None
-    zone: str | None
-
-
-def _hours(calendar: Calendar | None) -> _Hours:
-    if calendar is None:
-        return _Hours(hours=None, weekdays=None, zone=None)
-    return _Hours(
-        hours=clock_texts(calendar), weekdays=calendar.weekdays or None, zone=calendar.zone
-    )
 
 
 def _is_seen(hit: Hit) -> bool:

@@ -57,5 +57,20 @@ _QUOTED: Final = re.compile(r"[\"“«].*?[\"”»]")
 
 def spoken_time(question: str) -> str | None:
     """The first time that the question names, as it names it; None where there is none, or only in quotation marks."""
-    found = _TIME.search(_QUOTED.sub(lambda quoted: " " * len(quoted[0]), question))
+    found = _TIME.search(_unquoted(question))
     return None if found is None else found[0]
+
+
+def without_times(question: str) -> str:
+    """What is left of the question; what is in quotation marks is no time."""
+    kept: list[str] = []
+    end = 0
+    for found in _TIME.finditer(_unquoted(question)):
+        kept.append(question[end : found.start()])
+        end = found.end()
+    return " ".join((*kept, question[end:]))
+
+
+def _unquoted(question: str) -> str:
+    """With spaces for what is in quotation marks, so that places stay."""
+    return _QUOTED.sub(lambda quoted: " " * len(quoted[0]), question)

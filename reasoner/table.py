@@ -89,7 +89,8 @@ def answers_table(rows: Sequence[Answer | Refused], encoding: str | None = None)
     parts.extend(
         f"{answer.question.text}\n  {answer.text}"
         for answer in answers
-        if answer.abstained and answer.moment is None and answer.answered_by == EXTRACTIVE
+        if answer.answered_by == EXTRACTIVE
+        and (len(answer.cited) > 1 or (answer.abstained and answer.moment is None))
     )
     if any("semantic" not in answer.recall_arms for answer in answers):
         parts.append("Speech was searched by words alone: the user has no text space.")

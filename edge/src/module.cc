@@ -333,7 +333,7 @@ PYBIND11_MODULE(memdb_edge, module) {
   if (PyErr_Occurred()) throw py::error_already_set();
   module.doc() = "A gRPC server as bytes and events: the native edge of memdb.";
   module.attr("__version__") = MEMDB_EDGE_VERSION;
-  module.attr("interface") = 11;  // memdb/native.py
+  module.attr("interface") = 12;  // memdb/native.py
   module.attr("grpc_version") = grpc::Version();
   py::class_<Handle>(module, "Call", py::custom_type_setup(&ThrowsWithoutMemory))
       .def_property_readonly("method", &Handle::method)

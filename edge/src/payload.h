@@ -7,7 +7,7 @@
 
 namespace memdb_edge {
 
-// Shorter payloads are hashed another way, which is not here.
+// Shorter payloads are hashed another way, which is not ours.
 constexpr std::size_t kPayloadBytesMin = 241;
 
 struct Looked {
@@ -18,7 +18,7 @@ struct Looked {
 // Of a payload of float16 elements, at least kPayloadBytesMin bytes; plain: without the processor's own instructions.
 Looked LookAt(const char* payload, std::size_t bytes, bool plain = false);
 
-// xxh3_64 of bytes of a file, at least kPayloadBytesMin; none where the file is shorter.  Throws `std::system_error`.
+// xxh3_64 of bytes of a file; none where the file is shorter.  Throws `std::system_error`.
 std::optional<std::uint64_t> ChecksumOf(int fd, std::uint64_t from, std::size_t bytes);
 
 // Whether no element is NaN or infinite; elements may lie anywhere.

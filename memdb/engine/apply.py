@@ -245,7 +245,7 @@ def _put_snapshot(txn: Transaction, applied: Applied, operation: PutSnapshot) ->
     key = operation.name.encode()
     if txn.count(Table.SNAPSHOTS) >= SNAPSHOTS_MAX and txn.get(Table.SNAPSHOTS, key) is None:
         raise ResourceExhausted(
-            f"the user has {SNAPSHOTS_MAX} live snapshots",
+            f"the user has {SNAPSHOTS_MAX} live snapshots: release one of them",
             reason="QUOTA",
             field="snapshot",
             value=operation.name,

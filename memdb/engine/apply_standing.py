@@ -72,7 +72,7 @@ def create_standing(
         return question
     if counts.count >= STANDING_MAX:
         raise ResourceExhausted(
-            f"the user has {STANDING_MAX} standing questions",
+            f"the user has {STANDING_MAX} standing questions: remove one of them",
             reason="QUOTA",
             field="standing",
             value=counts.count,

@@ -70,7 +70,10 @@ def stream_of(
         )
     if len(draft.streams) >= STREAMS_MAX:
         raise ResourceExhausted(
-            f"the user has {STREAMS_MAX} streams", reason="QUOTA", field="stream", value=name
+            f"the user has {STREAMS_MAX} streams: erase one of them",
+            reason="QUOTA",
+            field="stream",
+            value=name,
         )
     zone = zone or UTC_ZONE
     space_no = space_no_of(txn, draft, space)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from memdb.engine import lateness
@@ -11,7 +12,7 @@ from memdb.engine.apply_run import one_by_one
 from memdb.engine.passage import Passage
 from memdb.errors import MemdbError, ResourceExhausted
 from memdb.types.clip import Ack
-from memdb.types.operation import Operation, WriteClip, WriteRun
+from memdb.types.operation import Operation, WriteClip, WriteRun, parts
 
 if TYPE_CHECKING:
     from memdb.engine.memory import UserMemory
@@ -45,13 +46,24 @@ def write_prepared(
             passage.reached = reached
         if not any(refusals):
             return _of_each(memory.write(list(operations), queued, passages))
-        each = one_by_one(operations)
-        taken: list[Operation] = [
-            operation for operation, refusal in zip(each, refusals, strict=True) if not refusal
-        ]
+        taken = list(_admitted(operations, refusals))
         return filled(refusals, _of_each(memory.write(taken, queued, passages)))
 
     return user.with_memory(write, create=True)
+
+
+def _admitted(
+    operations: Iterable[WriteClip | WriteRun], refusals: Sequence[MemdbError | None]
+) -> Iterator[Operation]:
+    """Operations without the clips that are refused: runs that have one of these are taken apart."""
+    of_each = iter(refusals)
+    for operation in operations:
+        its_own = list(islice(of_each, parts(operation)))
+        if not any(its_own):
+            yield operation
+            continue
+        each = one_by_one([operation])
+        yield from (one for one, refusal in zip(each, its_own, strict=True) if refusal is None)
 
 
 def _of_each(outcomes: Iterable[Outcome]) -> list[Ack | MemdbError]:

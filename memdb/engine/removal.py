@@ -56,13 +56,19 @@ def remove_begun(memory: UserMemory, record: ErasureRecord) -> ErasureReport:
     Raises what refuses a commit, `FailedPrecondition` (``LEGAL_HOLD``), `DataLoss`
     (``NOT_REMOVABLE``) for a stream that does not become empty.
     """
-    clip_ids, fact_ids, size = _remove(memory, record)
-    streams = _remove_streams(memory, record.streams)
+    taken = _remove(memory, record)
+    streams, came_meanwhile = _remove_streams(memory, record.streams)
+    taken += came_meanwhile
     _remove_lost(memory)
     one(memory.write([AwaitCompaction()]))
     failpoints.hit("erasure.before_compaction")
-    user = memory.view.state.user
-    return ErasureReport(user, len(clip_ids), 0, 0, size, clip_ids, fact_ids, streams)
+    state = memory.view.state
+    clip_ids = tuple(
+        make_id(state.id_key, IdKind.CLIP, no) for removed in taken for no in removed.clip_nos
+    )
+    fact_ids = tuple(dict.fromkeys(fact_id for removed in taken for fact_id in removed.fact_ids))
+    size = sum(removed.size for removed in taken)
+    return ErasureReport(state.user, len(clip_ids), 0, 0, size, clip_ids, fact_ids, streams)
 
 
 def end(memory: UserMemory) -> None:
@@ -162,10 +168,8 @@ def in_batches(
     return list(batches(memory, clip_nos, operation, size))
 
 
-def _remove(
-    memory: UserMemory, record: ErasureRecord
-) -> tuple[tuple[str, ...], tuple[str, ...], int]:
-    """Remove the clips; (ids of those there were, ids of facts that lost evidence, bytes)."""
+def _remove(memory: UserMemory, record: ErasureRecord) -> list[Removed]:
+    """Remove the clips; what each commit took."""
     clip_nos = list(record.clip_nos)
     for stream in record.streams:
         try:
@@ -173,22 +177,20 @@ def _remove(
         except NotFound:
             continue  # it went before a crash
     facts = memory.view.state.counters.next_fact_no
-    taken = in_batches(
+    return in_batches(
         memory,
         list(dict.fromkeys(clip_nos)),
         lambda batch: RemoveClips(batch, is_erasure=True),
         max(BATCH_CLIPS, min(_BATCH_CLIPS_MAX, facts // _FACTS_PER_CLIP)),
     )
-    key = memory.view.state.id_key
-    return (
-        tuple(make_id(key, IdKind.CLIP, no) for removed in taken for no in removed.clip_nos),
-        tuple(dict.fromkeys(fact_id for removed in taken for fact_id in removed.fact_ids)),
-        sum(removed.size for removed in taken),
-    )
 
 
-def _remove_streams(memory: UserMemory, streams: Sequence[str]) -> tuple[str, ...]:
+def _remove_streams(
+    memory: UserMemory, streams: Sequence[str]
+) -> tuple[tuple[str, ...], list[Removed]]:
+    """Remove the streams; their names, and what was taken of clips that came meanwhile."""
     gone: list[str] = []
+    came_meanwhile: list[Removed] = []
     for stream in streams:
         while True:
             outcome = memory.write([RemoveStream(stream)])[0]
@@ -208,11 +210,12 @@ def _remove_streams(memory: UserMemory, streams: Sequence[str]) -> tuple[str, ..
                         field="stream",
                         value=stream,
                     )
+                came_meanwhile += taken
                 continue
             one([outcome])
             gone.append(stream)
             break
-    return tuple(gone)
+    return tuple(gone), came_meanwhile
 
 
 def _remove_lost(memory: UserMemory) -> None:

@@ -23,6 +23,11 @@ def sealed(body: bytes, id_key: bytes, person: bytes) -> str:
     return (body + _check(body, id_key, person)).hex()
 
 
+def sealed_chars(layout: Struct) -> int:
+    """How long the text of a body is."""
+    return 2 * (layout.size + _CHECK_BYTES)
+
+
 def unsealed(text: str, layout: Struct, id_key: bytes, person: bytes) -> tuple[Any, ...]:
     """The numbers of a text, as ``layout`` has them; raises `InvalidArgument` (``BAD_CURSOR``)."""
     try:

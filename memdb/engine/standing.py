@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Final
 
 from memdb.clock import Clock
 from memdb.engine.apply_standing import as_question, check_fits, not_found
+from memdb.engine.one_life import OneLife
 from memdb.engine.standing_asked import Questions
-from memdb.engine.standing_clock import UserClock
+from memdb.engine.standing_clock import UserClock, told_commit_time
 from memdb.engine.standing_cursor import Cursor
 from memdb.engine.standing_follower import FollowedStanding
 from memdb.engine.standing_history import backtest
 from memdb.engine.view import View
 from memdb.errors import FailedPrecondition, InvalidArgument, NotFound
 from memdb.store import standing
+from memdb.store.environment import Environment
 from memdb.store.idents import IdKind, parse_id
 from memdb.store.records import StandingRecord
 from memdb.types.arguments import checked_as_of, checked_reference, checked_times
@@ -250,8 +252,8 @@ class WatchedStanding:
         self._clock = clock
         self._begin = cursor
         self._followed: FollowedStanding | None = None
+        self._life = OneLife(user.id)
         self._user_key = b""
-        """Of the user whose commits are followed: one that was erased and made anew has another."""
         self._due_ns: int | None = None
         self.is_at_end = False
         """Whether the last page came to the newest commit, and no more is due."""
@@ -260,14 +262,14 @@ class WatchedStanding:
         """The alerts of the next commits, of which there may be none; `is_at_end` says whether to wait.
 
         Raises `NotFound` (``USER_NOT_FOUND``; ``REVISION_NOT_FOUND`` of a cursor that is ahead of the
-        user), `InvalidArgument` (``BAD_CURSOR``), `DataLoss`.
+        user, or whose commit was undone), `InvalidArgument` (``BAD_CURSOR``), `DataLoss`.
         """
         with self._user.memory() as memory:
             # The view first: a question that comes after it has no clips to tell of in it.
             view = memory.view
             view.quarantine.check_standing()
             questions = memory.standing.newest(memory.environment, view.state)
-            followed = self._following(view, questions)
+            followed = self._following(memory.environment, view, questions)
             now_ns = self._clock.now_ns()
             alerts = followed.page(memory.environment, view, questions, now_ns, PAGE_ALERTS)
             self.is_at_end = not alerts and followed.has_come_to(view)
@@ -295,17 +297,13 @@ class WatchedStanding:
         """Wait for the next commit or deadline."""
         self._user.wait_for_revision(self.revision, self.pause_s(longest_s))
 
-    def _following(self, view: View, questions: Questions) -> FollowedStanding:
+    def _following(
+        self, environment: Environment, view: View, questions: Questions
+    ) -> FollowedStanding:
         id_key = view.state.id_key
-        if self._followed is not None and self._user_key == id_key:
-            return self._followed
         if self._followed is not None:
-            raise NotFound(
-                "the user was erased, and made anew",
-                reason="USER_NOT_FOUND",
-                field="user",
-                value=self._user.id,
-            )
+            self._life.check(id_key)
+            return self._followed
         begin = self._begin
         cursor = None if begin is None else Cursor.parse(begin, id_key)
         if cursor is not None and cursor.revision > view.revision:
@@ -316,9 +314,25 @@ class WatchedStanding:
                 field="cursor",
                 value=cursor.revision,
             )
+        if cursor is not None and cursor.revision:
+            _check_commit(environment, cursor)
+        self._life.check(id_key)
         self._user_key = id_key
-        self._followed = FollowedStanding(view, questions, cursor)
+        self._followed = FollowedStanding(environment, view, questions, cursor)
         return self._followed
+
+
+def _check_commit(environment: Environment, cursor: Cursor) -> None:
+    """Refuse a cursor whose commit a restore, or a power loss, undid, and whose number another one has: what came
+    with that, and with those before it that are others now, would never be told.
+    """
+    if not cursor.is_of(told_commit_time(environment, cursor.revision)):
+        raise NotFound(
+            "the commit of the cursor was undone, as by a restore: watch without one",
+            reason="REVISION_NOT_FOUND",
+            field="cursor",
+            value=cursor.revision,
+        )
 
 
 def _check_streams(view: View, spec: StandingSpec, space: Space) -> None:

@@ -34,7 +34,8 @@ class ClipTold:
             state.stream_names[row.column("stream_no")],
             row.column("start_ns"),
             row.column("end_ns"),
-            f"clip {row.clip_no}",
+            # After a restore other clips and questions have the numbers of those that it undid.
+            f"clip {row.clip_no} from {row.column('start_ns')}",
         )
 
 
@@ -52,7 +53,7 @@ def alert_of(
 ) -> Alert:
     """An alert; ``about`` is what makes it another than all others of its question."""
     state = view.state
-    body = f"{question.no} {about}".encode()
+    body = f"{question.no} of {question.record.created_ns} {about}".encode()
     return Alert(
         blake2b(body, key=state.id_key, digest_size=16, person=b"memdb alert").hexdigest(),
         make_id(state.id_key, IdKind.STANDING, question.no),

@@ -47,7 +47,7 @@ class UserClock:
             found = one if found is None else max(found, one)
         if found is None:
             return cls()
-        time_ns = _commit_time(environment, found[1])
+        time_ns = told_commit_time(environment, found[1])
         return cls(found[0], 0 if time_ns is None else _late_ns(time_ns, found[0]))
 
     def with_clips(
@@ -56,7 +56,7 @@ class UserClock:
         """The clock once clips have come with a commit, the last of which ended at ``end_ns``; and the
         commit's time, None where nobody can tell it.
         """
-        time_ns = _commit_time(environment, revision)
+        time_ns = told_commit_time(environment, revision)
         if time_ns is None or end_ns < self.newest_end_ns:
             return self, time_ns
         return type(self)(end_ns, _late_ns(time_ns, end_ns)), time_ns
@@ -74,9 +74,9 @@ def _late_ns(time_ns: int, end_ns: int) -> int:
     return min(max(time_ns - end_ns, 0), LATE_MAX_NS)
 
 
-def _commit_time(environment: Environment, revision: int) -> int | None:
+def told_commit_time(environment: Environment, revision: int) -> int | None:
     """When a commit was made; None where its record is damaged, or was emptied by an erasure: who waits
-    for an absence waits a little longer, and `verify` tells the damage.
+    for an absence waits a little longer, a cursor is known by its revision alone, and `verify` tells the damage.
     """
     try:
         with environment.read() as txn:

@@ -18,8 +18,8 @@ from typing import Final
 from memdb.engine.standing_absences import Absences
 from memdb.engine.standing_alert import ClipTold, alert_of
 from memdb.engine.standing_asked import Questions
-from memdb.engine.standing_clock import UserClock
-from memdb.engine.standing_cursor import ALL, Cursor
+from memdb.engine.standing_clock import UserClock, told_commit_time
+from memdb.engine.standing_cursor import ALL, TIME_UNKNOWN_NS, Cursor
 from memdb.engine.standing_rows import NewRow, by_commit, new_rows
 from memdb.engine.standing_step import Match, Page, Step
 from memdb.engine.view import View
@@ -33,11 +33,15 @@ PAGE_S: Final = 1.0
 class FollowedStanding:
     """One watch: a cursor that moves over the commits of a user; used by one thread at a time."""
 
-    def __init__(self, view: View, questions: Questions, cursor: Cursor | None) -> None:
+    def __init__(
+        self, environment: Environment, view: View, questions: Questions, cursor: Cursor | None
+    ) -> None:
         """cursor: None for everything that the questions have to tell."""
         if cursor is None:
             first = questions.first_birth
             cursor = Cursor(view.revision if first is None else min(first, view.revision))
+        if cursor.time_ns == TIME_UNKNOWN_NS:
+            cursor = replace(cursor, time_ns=_time_ns(environment, cursor.revision))
         self.cursor = cursor
         self._done = cursor.revision if cursor.is_whole else cursor.revision - 1
         """Every step up to this commit is told."""
@@ -75,7 +79,8 @@ class FollowedStanding:
             self._clock = UserClock.at(environment, view, self._done)
         found = self._advance(environment, view, questions, now_ns, limit)
         if not found and self.has_come_to(view) and self._clock is not None:
-            found = self._over(view, view.revision, self._clock.time_ns(now_ns), [])
+            clock_ns = self._clock.time_ns(now_ns)
+            found = self._over(environment, view, view.revision, clock_ns, [])
         return found
 
     def has_come_to(self, view: View) -> bool:
@@ -100,7 +105,7 @@ class FollowedStanding:
         found: list[Alert] = []
         rows = new_rows(view, self._done)
         if not rows and not self.has_come_to(view):
-            self._to(replace(self.cursor, revision=view.revision, clip_no=ALL, question_no=ALL))
+            self._to(self._cursor(environment, view.revision, clock_ns=self.cursor.clock_ns))
         told = self.cursor.revision, self.cursor.clip_no, self.cursor.question_no
         page = Page(view, questions, rows, told)
         end_s = time.monotonic() + PAGE_S
@@ -113,8 +118,9 @@ class FollowedStanding:
                     if len(found) >= limit:
                         # In the middle of the commit: the next page begins it again.
                         return found
-                    found.append(self._told(view, match, revision))
-                cursor = replace(self.cursor, revision=revision, clip_no=clip_no, question_no=ALL)
+                    found.append(self._told(environment, view, match, revision))
+                clock_ns = self.cursor.clock_ns
+                cursor = self._cursor(environment, revision, clip_no, clock_ns=clock_ns)
                 self._to(cursor, done=revision - 1)
                 if time.monotonic() >= max(end_s, step.until_s):
                     return found
@@ -126,8 +132,10 @@ class FollowedStanding:
         position = self.cursor.revision, self.cursor.clip_no, self.cursor.question_no
         return (revision, match.clip_no, match.question.no) <= position
 
-    def _told(self, view: View, match: Match, revision: int) -> Alert:
-        cursor = Cursor(revision, match.clip_no, match.question.no, self.cursor.clock_ns)
+    def _told(self, environment: Environment, view: View, match: Match, revision: int) -> Alert:
+        cursor = self._cursor(
+            environment, revision, match.clip_no, match.question.no, clock_ns=self.cursor.clock_ns
+        )
         self._to(cursor, done=revision - 1)
         if self._clip is None or self._clip[0] is not match.row:
             self._clip = match.row, ClipTold.of(view, match.row)
@@ -147,7 +155,7 @@ class FollowedStanding:
     def _ended(self, environment: Environment, view: View, step: Step, now_ns: int) -> list[Alert]:
         """The matches of a step are told: what was absent until its clips came, or is by now."""
         if self._clock is None:
-            self._to(Cursor(step.revision, clock_ns=self.cursor.clock_ns))
+            self._to(self._cursor(environment, step.revision, clock_ns=self.cursor.clock_ns))
             return []
         newest_ns = max(row.column("end_ns") for row in step.rows)
         self._clock, time_ns = self._clock.with_clips(environment, newest_ns, step.revision)
@@ -155,9 +163,16 @@ class FollowedStanding:
         wall_ns = None if time_ns is None else min(time_ns, now_ns)
         clock_ns = self.cursor.clock_ns if wall_ns is None else self._clock.time_ns(wall_ns)
         missed = self._absences.answered(view, self.cursor, step)
-        return self._over(view, step.revision, clock_ns, missed)
+        return self._over(environment, view, step.revision, clock_ns, missed)
 
-    def _over(self, view: View, revision: int, clock_ns: int, missed: list[Alert]) -> list[Alert]:
+    def _over(
+        self,
+        environment: Environment,
+        view: View,
+        revision: int,
+        clock_ns: int,
+        missed: list[Alert],
+    ) -> list[Alert]:
         """End a step: the absences up to a time of the clock, which it then shows.
 
         All but the last have the cursor of what was told before the step's end: should they not all be
@@ -166,11 +181,31 @@ class FollowedStanding:
         # It never goes back: should the newest clip have come later than others, it waits.
         clock_ns = max(clock_ns, self.cursor.clock_ns)
         told = [*missed, *self._absences.due(view, self.cursor, revision, clock_ns)]
-        self._to(Cursor(revision, clock_ns=clock_ns))
+        self._to(self._cursor(environment, revision, clock_ns=clock_ns))
         if told:
             told[-1] = replace(told[-1], cursor=self.cursor.text(view.state.id_key))
         return told
 
+    def _cursor(
+        self,
+        environment: Environment,
+        revision: int,
+        clip_no: int = ALL,
+        question_no: int = ALL,
+        *,
+        clock_ns: int,
+    ) -> Cursor:
+        """A place in this or a later commit."""
+        same = revision == self.cursor.revision
+        time_ns = self.cursor.time_ns if same else _time_ns(environment, revision)
+        return Cursor(revision, clip_no, question_no, clock_ns, time_ns)
+
     def _to(self, cursor: Cursor, done: int | None = None) -> None:
         self.cursor = cursor
         self._done = cursor.revision if done is None else done
+
+
+def _time_ns(environment: Environment, revision: int) -> int:
+    # Before the first commit there is nothing to tell apart.
+    time_ns = told_commit_time(environment, revision) if revision else None
+    return TIME_UNKNOWN_NS if time_ns is None else time_ns

@@ -21,13 +21,9 @@ _WATCH_WAIT_S: Final = 0.5
 class EmbeddedUserChanges(OneUser):
     """What changed, and waiting for what will."""
 
-    def changes(
-        self, from_revision: int = 0, *, limit: int = PAGE_CHANGES, page_bytes: int | None = None
-    ) -> list[Change]:
-        """Changes of whole commits after ``from_revision``: at least one commit, then until
-        ``limit`` or ``page_bytes`` is reached.
-        """
-        return self.watched_changes(from_revision).page(limit=limit, page_bytes=page_bytes)
+    def changes(self, from_revision: int = 0, *, limit: int = PAGE_CHANGES) -> list[Change]:
+        """Changes of whole commits after ``from_revision``: at least one commit, then until there are ``limit``."""
+        return self.watched_changes(from_revision).page(limit=limit)
 
     def watched_changes(self, from_revision: int = 0) -> WatchedChanges:
         """A watch, page by page."""

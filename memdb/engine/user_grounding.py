@@ -13,6 +13,7 @@ from memdb.engine.ground_stream import answers
 from memdb.engine.grounding import ground
 from memdb.engine.long_term import long_term, nothing_remembered
 from memdb.engine.memory import UserMemory
+from memdb.engine.one_life import OneLife
 from memdb.engine.question import checked_question
 from memdb.engine.reading import WouldWait
 from memdb.engine.together import ground_together
@@ -161,6 +162,7 @@ class EmbeddedUserGrounding(EmbeddedUserText):
         raw_short_memory: bool = False,
         answer_bytes_max: int | None = None,
         rerank_work_max: int | None = None,
+        life: OneLife | None = None,
         **options: Unpack[GroundOptions],
     ) -> list[Grounding]:
         chosen = all_options(options)
@@ -191,6 +193,8 @@ class EmbeddedUserGrounding(EmbeddedUserText):
         with self._users.use(self._id, whole=whole) as memory:
 
             def grounded(view: View) -> list[Grounding]:
+                if life is not None:
+                    life.check(view.state.id_key)
                 revision = memory.resolve(view, as_of, min_revision)
                 return list(ground_together(memory.environment, view, questions, revision))
 
@@ -200,7 +204,8 @@ class EmbeddedUserGrounding(EmbeddedUserText):
         self, question_features: Iterable[VectorLike], **options: Unpack[GroundOptions]
     ) -> Iterator[Grounding]:
         chosen = all_options(options)
-        yield from answers(question_features, lambda some: self.ground_many(some, **chosen))
+        ask = partial(self.ground_many, life=OneLife(self._id), **chosen)
+        yield from answers(question_features, ask)
 
     def long_term(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TypeVar
 from weakref import WeakMethod
 
 from memdb.clock import Clock
@@ -14,6 +14,7 @@ from memdb.engine import removal
 from memdb.engine.checkpoint_pace import Written
 from memdb.engine.clip_cache import ClipCache
 from memdb.engine.closing import Closing
+from memdb.engine.due import want_due
 from memdb.engine.hydrate import Parts
 from memdb.engine.listed import ClipFetch, Listed
 from memdb.engine.memory import UserMemory
@@ -22,6 +23,7 @@ from memdb.engine.prepared import Preparation, Shelf
 from memdb.engine.reading import WouldWait
 from memdb.engine.shared_ingest import SharedIngests
 from memdb.engine.slots import Slot, Slots
+from memdb.engine.unopened import Unopened
 from memdb.engine.upkeep import Upkeep
 from memdb.errors import DataLoss, NotFound, Unavailable
 from memdb.index.terms import forget_words
@@ -30,14 +32,10 @@ from memdb.store.compact import check_room, compact
 from memdb.store.directory import DataDirectory
 from memdb.store.environment import Environment
 from memdb.store.files import leads_nowhere
-from memdb.store.schema import DATA_FILE, META_ERASURE, USER_TABLES, Table
 from memdb.store.system import system_errors
 from memdb.types.clip import StoredClip
 
 T = TypeVar("T")
-
-BARE_BYTES_MAX: Final = 64 << 20
-"""Data file of a user that is read without being opened: calls on it wait for tenths of a second."""
 
 
 class Users:
@@ -57,6 +55,7 @@ class Users:
         self._config = config
         self._slots = Slots(config.open_users_max)
         self._opener = Opener(directory, catalog, config, clock, checkpoint_rows)
+        self._unopened = Unopened(directory, config)
         self._resting: set[str] = set()
         """Users that have nothing for a sweep to do, as long as nobody uses them."""
         self._upkeep = upkeep
@@ -119,7 +118,7 @@ class Users:
                         break
                 memory.wait_whole()
             yield memory
-            self._want_upkeep(memory)
+            want_due(self._upkeep, memory)
         except Unavailable as error:
             self._check_reopened(user, error)
             raise
@@ -139,7 +138,7 @@ class Users:
         def called(memory: UserMemory) -> T:
             self._resting.discard(user)
             made = work(memory)
-            self._want_upkeep(memory)
+            want_due(self._upkeep, memory)
             return made
 
         with suppress(WouldWait):  # from the slots alone: the work may wait for what it reads
@@ -164,7 +163,7 @@ class Users:
                 self._resting.discard(user)
                 made = work(memory)
                 memory.tries.succeeded()
-                self._want_upkeep(memory)
+                want_due(self._upkeep, memory)
                 return made
             except WouldWait:
                 memory.tries.failed()
@@ -184,25 +183,6 @@ class Users:
                 value=user,
             ) from error
 
-    def _want_upkeep(self, memory: UserMemory) -> None:
-        """Have done, in the background, what a call has shown to be due."""
-        view, kept = memory.view, memory.kept
-        if not view.once("upkeep", lambda: kept.may_be_due(view), lambda _: 0):
-            # As of most users, after each of their questions.
-            if memory.standing.is_asked:
-                self._want_margins(memory)
-            return
-        for partition in view.partitions.values():
-            if partition.tiers.is_due:
-                self._upkeep.want(partition.tiers)
-        self._want_margins(memory)
-        if kept.is_due:
-            self._upkeep.want(kept)
-
-    def _want_margins(self, memory: UserMemory) -> None:
-        for margins in memory.standing.due():
-            self._upkeep.want(margins)
-
     def check_open(self) -> None:
         """Raise `Unavailable` (``CLOSED``), `FailedPrecondition` (``FORKED``)."""
         self._slots.check_open()
@@ -214,16 +194,12 @@ class Users:
         A small user that is not open is not opened for it: no index is made, nobody else is closed
         to make room, and calls on it wait.  Raises as `use`.
         """
-        path = self._directory.user_path(user)
         with self._slots.held(user) as slot:
             with slot.lock:
                 self._slots.check_open()
-                if slot.memory is None and _data_bytes(self._directory, user) <= BARE_BYTES_MAX:
-                    environment = Environment(path, USER_TABLES, self._config, self._directory.keys)
-                    try:
+                if slot.memory is None and self._unopened.is_small(user):
+                    with self._unopened.environment(user) as environment:
                         yield environment
-                    finally:
-                        environment.close()
                     return
             with self.use(user) as memory:
                 yield memory.environment
@@ -238,15 +214,9 @@ class Users:
             self._slots.check_open()
             if slot.memory is not None or slot.failure is not None:
                 return True
-            path = self._directory.user_path(user)
             if user not in self._resting and self._directory.has_user(user):
-                environment = Environment(path, USER_TABLES, self._config, self._directory.keys)
-                try:
-                    with environment.read() as txn:
-                        if txn.count(Table.RETENTION) or txn.holds(Table.META, META_ERASURE):
-                            return True
-                finally:
-                    environment.close()
+                if self._unopened.has_chores(user):
+                    return True
                 self._resting.add(user)
             return user not in self._resting
 
@@ -321,7 +291,7 @@ class Users:
 
         def used(memory: UserMemory) -> None:
             self._resting.discard(user)
-            self._want_upkeep(memory)
+            want_due(self._upkeep, memory)
 
         with suppress(WouldWait, Unavailable):
             self._slots.call(user, used)
@@ -456,15 +426,3 @@ class Users:
         memory.share_listeners(slot.listeners)
         memory.keep_clips(self._clips.of_user())
         memory.kept.share_written(self._written)
-
-
-def _data_bytes(directory: DataDirectory, user: str) -> int:
-    """Size of a user's data file, 0 when there is none: opening it says what is wrong.
-
-    Raises `NotFound` (``USER_NOT_FOUND``).
-    """
-    with system_errors("user"):
-        if not directory.has_user(user):
-            raise NotFound("no such user", reason="USER_NOT_FOUND", field="user", value=user)
-        file = directory.user_path(user) / DATA_FILE
-        return file.stat().st_size if file.exists() else 0

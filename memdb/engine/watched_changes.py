@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from memdb.engine import watch
+from memdb.engine.one_life import OneLife
 from memdb.engine.one_user import OneUser
-from memdb.errors import NotFound
 from memdb.types.arguments import REVISION_MAX
 from memdb.types.change import Change
 from memdb.types.checks import check_int
@@ -20,11 +20,9 @@ class WatchedChanges:
 
     def __init__(self, user: OneUser, user_id: str, from_revision: int) -> None:
         self._user = user
-        self._user_id = user_id
         self.revision = check_int(from_revision, "from_revision", 0, REVISION_MAX)
         """The commit up to which everything was told."""
-        self._user_key: bytes | None = None
-        """Of the user whose commits are followed: one that was erased and made anew has another."""
+        self._life = OneLife(user_id)
 
     def page(self, *, limit: int = PAGE_CHANGES, page_bytes: int | None = None) -> list[Change]:
         """Changes of the next whole commits: at least one commit, then until ``limit`` or ``page_bytes`` is
@@ -35,7 +33,7 @@ class WatchedChanges:
         `DataLoss`.
         """
         with self._user.memory() as memory:
-            self._check_life(memory.view.state.id_key)
+            self._life.check(memory.view.state.id_key)
             page = memory.read(
                 lambda view: watch.changes(
                     memory.environment, view, self.revision, limit, page_bytes
@@ -44,14 +42,3 @@ class WatchedChanges:
         if page:
             self.revision = page[-1].revision
         return page
-
-    def _check_life(self, user_key: bytes) -> None:
-        if self._user_key is None:
-            self._user_key = user_key
-        elif self._user_key != user_key:
-            raise NotFound(
-                "the user was erased, and made anew: watch it from the beginning",
-                reason="USER_NOT_FOUND",
-                field="user",
-                value=self._user_id,
-            )

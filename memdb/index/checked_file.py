@@ -22,7 +22,7 @@ from memdb.index.checkpoint import (
     read_table,
 )
 from memdb.index.checkpoint_reader import read_moment, read_planes, spaces_of, width_of_planes
-from memdb.index.native_checksum import BYTES_MIN, native_checksum
+from memdb.index.native_checksum import native_checksum
 from memdb.index.planes import Planes
 
 _BUFFER_BYTES: Final = 1 << 19
@@ -123,7 +123,7 @@ class CheckedFile:
             self._failure = error
 
     def _check_part(self, part: Part, buffer: memoryview) -> None:
-        native = native_checksum() if part.length >= BYTES_MIN else None
+        native = native_checksum()
         if native is not None:
             found = native(self._file.fileno(), part.offset, part.length)
         else:

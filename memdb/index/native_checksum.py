@@ -6,12 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Final
 
 from memdb.native import is_installed
-
-BYTES_MIN: Final = 241
-"""Of a piece: fewer are hashed another way, which the edge does not know."""
 
 
 @cache

@@ -19,10 +19,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from memdb.errors import MemdbError, ResourceExhausted
+from memdb.server.clip_commits import committed_alone
 from memdb.server.edge import Lent
 from memdb.server.executors import Pool
-from memdb.server.gathered import Ready, Told, committed_alone
 from memdb.server.plain_clips import clips_of, runs_of
+from memdb.server.ready_clips import Ready, Told
 
 if TYPE_CHECKING:
     import memdb_edge

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, NoReturn, Protocol, runtime_checkable
+from typing import Any, NoReturn, Protocol, runtime_checkable
 
 from memdb.wire.codes import StatusCode
 
@@ -141,6 +141,3 @@ class Edge(Protocol):
 
     async def stop(self, grace_s: float) -> None:
         """Take no new calls, let those that run end within the time, cancel the others."""
-
-
-UNKNOWN_METHOD: Final = "Method not found!"

@@ -14,7 +14,7 @@ ready when the disk is.  A lone clip has a thread at once.
 What a stream has ready grows until a thread takes it.  It is behind what a thread has of the same stream already: that
 is in the user's queue of commits before a thread takes this, and where it was refused, this is not written.
 
-The loop gives and is told; the threads only take.
+The loop gives and is told; the threads only take, and commit (`memdb.server.clip_commits`).
 """
 
 from __future__ import annotations
@@ -22,23 +22,17 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 from weakref import WeakValueDictionary
 
-from memdb.engine.lateness import NOTHING, Newest
-from memdb.engine.passage import Passage
-from memdb.engine.stream import EmbeddedStream
-from memdb.engine.stream_batches import Outcomes, its_own, write_batches
+from memdb.engine.stream_batches import its_own
 from memdb.errors import MemdbError
-from memdb.eventlog import event_log
-from memdb.server.edge import SendsAhead
+from memdb.server.clip_commits import committed_alone, committed_together
 from memdb.server.executors import Pool, Turns
 from memdb.server.lot import Lot
 from memdb.server.openings import Openings
-from memdb.types.clip import Ack
-from memdb.wire.packed_acks import packed_acks
+from memdb.server.ready_clips import Ready, Told
 
 CLIPS_MAX: Final = 128
 """Clips that a commit takes of several streams; of one as many as it has ready."""
@@ -46,70 +40,6 @@ BYTES_MAX: Final = 16 * 1024 * 1024
 """Likewise, of their messages."""
 GOING_MAX: Final = 2
 """Commits of a user's streams at once: one that waits for the disk, one that is made ready."""
-
-log = event_log("memdb.server")
-
-Told = tuple[bytes, MemdbError | None]
-"""The acknowledgements of the clips before the first refused one as a message, empty for none, and its error."""
-
-
-class Fate:
-    """What became of something that was ready, for what is behind it."""
-
-    __slots__ = ("error", "passage")
-
-    def __init__(self) -> None:
-        self.passage = Passage()
-        """In the user's queue."""
-        self.error: Exception | None = None
-        """Why not all of it was written, as far as a thread knows."""
-
-    @property
-    def was_refused(self) -> bool:
-        """Whether it ever was: with another stream's, be it that it has been written since."""
-        return self.error is not None or self.passage.error is not None
-
-
-class Ready:
-    """What one stream has ready; of each stream one at a time that no thread has."""
-
-    __slots__ = (
-        "behind",
-        "fate",
-        "is_over",
-        "is_taken",
-        "left",
-        "lot",
-        "outcome",
-        "stream",
-        "tell",
-        "woken",
-    )
-
-    def __init__(
-        self,
-        stream: Callable[[], EmbeddedStream],
-        lot: Lot,
-        tell: SendsAhead | None,
-        woken: Callable[[], None] | None = None,
-        behind: Fate | None = None,
-    ) -> None:
-        """stream: called by the thread, which is told what is wrong with it; tell: sends the acknowledgements
-        ahead; woken: called once the outcome is there, where nobody awaits it; behind: of what a
-        thread has of the same stream already."""
-        self.stream = stream
-        self.lot = lot
-        self.tell = tell
-        self.woken = woken
-        self.behind = behind
-        self.fate = Fate()
-        self.is_taken = False
-        """Whether a thread has it, or will: then it does not grow any more."""
-        self.is_over = False
-        """Whether no thread has it any more, nor will."""
-        self.left: Callable[[], None] | None = None
-        """Called then, where its stream has left before."""
-        self.outcome: asyncio.Future[Told] = asyncio.get_running_loop().create_future()
 
 
 class Gatherings:
@@ -308,8 +238,8 @@ class _Commit:
         """Take what is ready, commit it and send the acknowledgements ahead; for the thread."""
         self.taken = self._gathered.take(self.first)
         if len(self.taken) == 1:
-            return [_alone(self.taken[0], self._is_queued)]
-        return _made(self.taken, self._is_queued)
+            return [committed_alone(self.taken[0], self._is_queued)]
+        return committed_together(self.taken, self._is_queued)
 
     def ended(self, outcome: asyncio.Future[list[Told | Exception]]) -> None:
         """Its outcome is there."""
@@ -350,108 +280,3 @@ def _give(ready: Ready, one: Told | BaseException | None) -> None:
         ready.woken()
         if not ready.outcome.cancelled():
             ready.outcome.exception()  # seen, though the stream may have ended
-
-
-def committed_alone(ready: Ready) -> Told | Exception:
-    """What a stream is told of what it has ready, or what refuses all of it; committed, and acknowledged ahead, on this
-    thread."""
-    return _alone(ready, _nothing)
-
-
-def _nothing() -> None:
-    """Nobody waits for it."""
-
-
-def _alone(ready: Ready, queued: Callable[[], None]) -> Told | Exception:
-    """`_made` of one."""
-    try:
-        stream, newest = _begun(ready)
-        passages = (ready.fate.passage,)
-        told = _told(ready, stream.write_batch(ready.lot.items, queued, newest, passages))
-    except Exception as error:  # of its stream alone, whatever it is: no memory, say
-        return _befallen(ready, error)
-    _tell_ahead([ready], [told])
-    return told
-
-
-def _made(taken: list[Ready], queued: Callable[[], None]) -> list[Told | Exception]:
-    """For each what its stream is told, or what refuses all of it.
-
-    queued: called when later commits can only come behind this one."""
-    found: list[Told | Exception] = []
-    batches = []
-    places = []
-    on_its_way: dict[tuple[str, int], int] = {}
-    for index, ready in enumerate(taken):
-        try:
-            stream, newest = _begun(ready)
-            for (
-                key,
-                seq,
-            ) in newest.items():  # of two connections that feed a stream each has its own
-                on_its_way[key] = max(seq, on_its_way.get(key, -1))
-            batches.append((stream, ready.lot.items))
-            places.append(index)
-            found.append((b"", None))
-        except Exception as error:  # of its stream alone, whatever it is: no memory, say
-            found.append(_befallen(ready, error))
-    passages = [taken[index].fate.passage for index in places]
-    written = write_batches(batches, queued, on_its_way, passages)
-    for index, outcomes in zip(places, written, strict=True):
-        ready = taken[index]
-        if isinstance(outcomes, Exception):
-            ready.fate.error = found[index] = outcomes
-            continue
-        try:
-            found[index] = _told(ready, outcomes)
-        except Exception as error:  # of its stream alone, whatever it is: no memory, say
-            found[index] = _befallen(ready, error)
-    _tell_ahead(taken, found)
-    return found
-
-
-def _begun(ready: Ready) -> tuple[EmbeddedStream, Newest]:
-    """Its stream, and what is on its way of it; raises what is wrong with the one, and what refused the other."""
-    stream, before = ready.stream(), ready.behind
-    if before is None:
-        return stream, NOTHING
-    if before.error is not None:
-        raise before.error
-    ready.fate.passage.behind = (before.passage,)
-    key = stream.name, ready.lot.items[0].epoch
-    return stream, {key: before.passage.reached.get(key, -1)}
-
-
-def _befallen(ready: Ready, error: Exception) -> Exception:
-    """What befell all of what a stream had ready, told to what is behind it too."""
-    ready.fate.error = its_own(error)
-    return ready.fate.error
-
-
-def _told(ready: Ready, outcomes: Outcomes) -> Told:
-    """The answer for the clips before the first refused one, and its error."""
-    acks: list[Ack] = []
-    refusal: MemdbError | None = None
-    for outcome in outcomes:
-        if isinstance(outcome, MemdbError):
-            refusal = ready.fate.error = outcome
-            break
-        acks.append(outcome)
-    return packed_acks(acks), refusal
-
-
-def _tell_ahead(taken: list[Ready], found: Sequence[Told | Exception]) -> None:
-    """Send what they are told, as far as it may be now."""
-    messages: list[tuple[SendsAhead, bytes]] = []
-    for ready, told in zip(taken, found, strict=True):
-        tell = ready.tell  # once: the loop may give it meanwhile
-        if tell is not None and not isinstance(told, Exception) and told[0]:
-            messages.append((tell, told[0]))
-    try:
-        if len(messages) == 1:
-            tell, data = messages[0]
-            tell(data)
-        elif messages:
-            messages[0][0].together(messages)
-    except Exception:  # no memory, say: the loop sends what is not sent, and nobody's commit failed
-        log.warning("acknowledgements were not sent ahead", exc_info=True)

@@ -28,6 +28,7 @@ import numpy as np
 
 from memdb.deadline import Deadline
 from memdb.engine.ground_stream import named
+from memdb.engine.one_life import OneLife
 from memdb.engine.user import EmbeddedUser
 from memdb.errors import InvalidArgument, MemdbError
 from memdb.server.budget import StreamBytes
@@ -89,7 +90,8 @@ class GroundStream:
         """Serve the stream to its end.
 
         Raises `InvalidArgument` (``BAD_MESSAGE``, ``START_EXPECTED``, ``QUESTIONS_EXPECTED``), `Unavailable`
-        (``SHUTTING_DOWN``, ``OVERLOADED``), and what refuses a question.
+        (``SHUTTING_DOWN``, ``OVERLOADED``), `NotFound` (also when the user is erased meanwhile, made anew or not),
+        and what refuses a question.
         """
         with self._drain.waking(self._work), self._budget.stream() as held:
             try:
@@ -120,7 +122,7 @@ class GroundStream:
     async def _answer_all(
         self, user: EmbeddedUser, options: GroundOptions, send: Send, held: StreamBytes
     ) -> None:
-        size = GROUP_MAX
+        size, life = GROUP_MAX, OneLife(user.id)
         turns = self._pools.read.of(user.id)
         while True:
             while not self._waiting:
@@ -137,7 +139,7 @@ class GroundStream:
                 # It may have been closed since, for others.
                 await self._openings.wait(user.id, early=True)
                 answer = await turns.run_in_turn(
-                    self._deadline.within, self._answer, user, group, options
+                    self._deadline.within, self._answer, user, life, group, options
                 )
                 await send(answer)
             except MemdbError as error:
@@ -153,12 +155,18 @@ class GroundStream:
             self._room.set()
             size = min(2 * size, GROUP_MAX)
 
-    def _answer(self, user: EmbeddedUser, group: list[_Asked], options: GroundOptions) -> bytes:
+    def _answer(
+        self, user: EmbeddedUser, life: OneLife, group: list[_Asked], options: GroundOptions
+    ) -> bytes:
         if len({len(asked.feature) for asked in group}) > 1:
             raise InvalidArgument("questions of several dimensions", reason="DIM_MISMATCH")
         features = np.stack([asked.feature for asked in group])
         groundings = user.ground_many(
-            features, raw_short_memory=True, answer_bytes_max=self._message_bytes_max, **options
+            features,
+            raw_short_memory=True,
+            answer_bytes_max=self._message_bytes_max,
+            life=life,
+            **options,
         )
         answers = pack_groundings(groundings, self._database.kept_clips)
         return pack_streamed([asked.id for asked in group], answers)

@@ -35,10 +35,11 @@ from memdb.server.awaited import Awaited
 from memdb.server.budget import StreamBytes
 from memdb.server.drain import shutting_down
 from memdb.server.edge import Lent, SendsAhead
-from memdb.server.gathered import Gathered, Ready, Told
+from memdb.server.gathered import Gathered
 from memdb.server.lot import Lot
 from memdb.server.methods import ReceiveClips, Send
 from memdb.server.plain_clips import clips_of, runs_of
+from memdb.server.ready_clips import Ready, Told
 from memdb.server.requests import parse
 from memdb.server.resources import Resources
 from memdb.server.tasks import settle

@@ -36,7 +36,9 @@ class LineHandler(logging.Handler):
         self._pending: deque[bytes] = deque()
         self._pending_bytes = 0
         self._dropped = 0
-        self._changed = threading.Condition()
+        # Taken by itself: who is interrupted (Ctrl-C) on the way into a condition's block may leave it taken.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._writer: threading.Thread | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -46,7 +48,7 @@ class LineHandler(logging.Handler):
         except Exception:  # a value without text must not end what it tells of
             self.handleError(record)
             return
-        with self._changed:
+        with self._lock:
             if self._pending_bytes + len(line) > PENDING_BYTES_MAX:
                 self._dropped += 1
                 return
@@ -58,7 +60,7 @@ class LineHandler(logging.Handler):
     def flush(self) -> None:
         """Wait, not for long, until what was told is written."""
         until_s = time.monotonic() + FLUSH_S
-        with self._changed:
+        with self._lock:
             while self._pending and (left_s := until_s - time.monotonic()) > 0:
                 self._changed.wait(left_s)
 
@@ -85,7 +87,7 @@ class LineHandler(logging.Handler):
         return bool(poll.poll(timeout_ms))
 
     def _put(self, line: bytes) -> None:
-        """Have the thread write it, with the condition held."""
+        """Have the thread write it, with the lock held."""
         self._pending.append(line)
         self._pending_bytes += len(line)
         if self._writer is None:
@@ -96,7 +98,7 @@ class LineHandler(logging.Handler):
     def _write(self) -> None:
         """Write what waits, in order; on a thread of its own."""
         while True:
-            with self._changed:
+            with self._lock:
                 while not self._pending:
                     self._changed.wait()
                 line = self._pending[0]
@@ -106,7 +108,7 @@ class LineHandler(logging.Handler):
                     self._is_taken(None)
                     with suppress(BlockingIOError):
                         line = line[os.write(self._fd, line[:PIECE_BYTES]) :]
-            with self._changed:
+            with self._lock:
                 # Only now: what comes meanwhile has to stand behind it.
                 self._pending_bytes -= len(self._pending.popleft())
                 if not self._pending and self._dropped:

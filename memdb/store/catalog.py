@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from heapq import nsmallest
 from pathlib import Path
@@ -18,6 +18,7 @@ from memdb import failpoints
 from memdb.config import EngineConfig
 from memdb.errors import AlreadyExists, DataLoss, MemdbError, NotFound
 from memdb.eventlog import event_log
+from memdb.store.catalog_check import catalog_differences, place_of, space_of
 from memdb.store.compact import compact, sweep
 from memdb.store.creation import create_environment
 from memdb.store.directory import DataDirectory
@@ -90,7 +91,7 @@ class Catalog:
                     raise
                 log.exception("the catalog is damaged, and made anew of what its users say")
                 what = f"was damaged, and made anew at this opening of what its users say: {error}"
-                self.mended = _place(error.field or ""), what
+                self.mended = place_of(error.field or ""), what
                 self._env = self._made_anew()
                 is_known = False
         try:
@@ -125,7 +126,7 @@ class Catalog:
         damaged: DataLoss | None = None
         for key, stored in txn.scan(Table.SPACES):
             try:
-                space = _space(unpack(Table.SPACES, key, stored, SpaceRecord))
+                space = space_of(unpack(Table.SPACES, key, stored, SpaceRecord))
             except DataLoss as error:
                 damaged = error
                 continue
@@ -255,7 +256,7 @@ class Catalog:
                     return None, []
                 user = unpack(Table.META, META_USER, stored, UserRecord).user
                 spaces = [
-                    _space(unpack(Table.SPACES, key, value, SpaceRecord))
+                    space_of(unpack(Table.SPACES, key, value, SpaceRecord))
                     for key, value in txn.scan(Table.SPACES)
                 ]
         finally:
@@ -392,52 +393,9 @@ class Catalog:
 
     def check(self) -> list[tuple[str, str]]:
         """(where, what) of all that is wrong with what lies there now."""
-        found: list[tuple[str, str]] = []
         with self._lock, self._environment().read() as txn:
             users = {user: self._directory.user_path(user).name for user in self._users}
-            found += self._differences(txn, Table.META, NumberRecord, {META_FORMAT.decode(): None})
-            found += self._differences(txn, Table.SPACES, SpaceRecord, self._spaces)
-            found += self._differences(txn, Table.USERS, NameRecord, users)
-        return found
-
-    @staticmethod
-    def _differences(
-        txn: Transaction,
-        table: Table,
-        kind: type[NumberRecord | SpaceRecord | NameRecord],
-        known: Mapping[str, Space | str | None],
-    ) -> Iterator[tuple[str, str]]:
-        """What of a table cannot be read, or differs from what is in memory.
-
-        known: by name, what each entry has to say; None: anything.
-        """
-        seen: set[str] = set()
-        try:
-            for key, stored in txn.scan(table):
-                where = _place(f"{table.value}/{key.hex()}")
-                try:
-                    record = unpack(table, key, stored, kind)
-                except DataLoss as error:
-                    yield where, str(error)
-                    seen.add(key.decode(errors="replace"))
-                    continue
-                name = key.decode()
-                seen.add(name)
-                said = record.name if isinstance(record, NameRecord) else None
-                if isinstance(record, SpaceRecord):
-                    if known.get(name) != _space(record):
-                        yield where, "says something else than when it was opened"
-                elif name not in known or (said is not None and known[name] != said):
-                    yield where, "says something else than when it was opened"
-        except DataLoss as error:  # of its structure, or of an encrypted name
-            yield _place(table.value), str(error)
-            return
-        missing = sorted(known.keys() - seen)
-        if missing:
-            yield (
-                _place(table.value),
-                f"{len(missing)} entries are missing, the first {missing[0]!r}",
-            )
+            return catalog_differences(txn, self._spaces, users)
 
     def copy(self, folder: Path) -> None:
         """Write a compacted copy of the environment into ``folder``; see `Environment.copy`."""
@@ -451,15 +409,6 @@ class Catalog:
         with self._lock:
             self._closed = True
             self._env.close()
-
-
-def _place(within: str) -> str:
-    """What a discrepancy names, of a table or an entry."""
-    return CATALOG if within in ("", CATALOG) else f"{CATALOG}/{within}"
-
-
-def _space(record: SpaceRecord) -> Space:
-    return Space(record.name, record.dim, record.metric, record.model)
 
 
 def _bad_secret(name: str) -> DataLoss:

@@ -8,6 +8,10 @@
     DIR/ENCRYPTION    only where it is encrypted: check value of the master key (see
                       `memdb.store.masterkey`)
     DIR/catalog/      LMDB environment: spaces, users
+    DIR/.../data.mdb, DIR/.../lock.mdb
+                      in `catalog` and in each user's directory: LMDB's own
+    DIR/.../CLEAN     only while nothing was written since it was closed in order (see
+                      `memdb.store.structure`)
     DIR/catalog/COMPACT
                       only while the name of an erased user may stand in a freed page of it
     DIR/users/NAME/   LMDB environment of one user; NAME = hex of BLAKE2b(SECRET, user id), never
@@ -29,18 +33,17 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import secrets
 import shutil
 import threading
-from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from memdb.errors import DataLoss, FailedPrecondition, Unavailable
 from memdb.eventlog import event_log
+from memdb.store.directory_lock import lock_directory
 from memdb.store.discarded import DISCARDED_USER, USER_NAME, remove_discarded
 from memdb.store.erased import Erased, note_erased
 from memdb.store.files import (
@@ -52,8 +55,8 @@ from memdb.store.files import (
 )
 from memdb.store.format import FormatLine
 from memdb.store.former import FORMER_FILE, read_former
-from memdb.store.manifest_file import is_archive
 from memdb.store.masterkey import MARKER_FILE, check_master_key, read_marker, write_marker
+from memdb.store.ours import check_format_is_there, check_no_archive, check_ours
 from memdb.store.schema import CATALOG, FORMAT
 from memdb.store.shredding import KEY_FILE
 from memdb.store.swap import TRASH, drop_staged, finish_swap
@@ -65,8 +68,6 @@ if TYPE_CHECKING:
 log = event_log("memdb.store")
 
 _SECRET_BYTES: Final = 32
-_OURS: Final = ("LOCK", "SECRET", MARKER_FILE)
-"""What may lie in a directory whose creation was cut short."""
 GONE: Final = ".gone-"
 """How a discarded user is called that lies in no trash: ``users`` is on another file system."""
 
@@ -74,17 +75,6 @@ GONE: Final = ".gone-"
 def user_directory_name(secret: bytes, user: str) -> str:
     """Name of a user's directory below ``users/``."""
     return blake2b(user.encode(), key=secret, digest_size=16).hexdigest()
-
-
-def _is_open_elsewhere(fd: int) -> bool:
-    """Whether another descriptor of this process is of the same file."""
-    file = os.fstat(fd)
-    for entry in Path("/proc/self/fd").iterdir():
-        other = int(entry.name)
-        with suppress(OSError):  # closed since
-            if other != fd and os.path.samestat(os.fstat(other), file):
-                return True
-    return False
 
 
 class DataDirectory:
@@ -123,16 +113,16 @@ class DataDirectory:
         rotating_to: bytes | None,
         keep_staged: bool,
     ) -> None:
-        self._check_format_is_there()
+        check_format_is_there(self.path)
         if not create and not (self.path / "FORMAT").exists():
             raise FailedPrecondition(
                 "no memdb here", reason="NOT_A_DATABASE", field="path", value=str(self.path)
             )
-        self._check_no_archive()
+        check_no_archive(self.path)
         self._make()
         # Looked at before the lock is made: nothing is left in a directory of somebody else.
-        self._check_ours()
-        self._lock_fd = self._lock()
+        check_ours(self.path)
+        self._lock_fd = lock_directory(self.path)
         try:
             # A process that was killed may have named the format and not synced the name: what is made
             # beside it may outlive a power loss that it does not, and is a stranger's then.
@@ -302,80 +292,10 @@ class DataDirectory:
         """
         make_directories(self.path.absolute(), 0o700)
 
-    def _lock(self) -> int:
-        fd = os.open(self.path / "LOCK", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(fd, 0)
-            os.write(fd, f"{os.getpid()}\n".encode())
-        except BlockingIOError as error:
-            owner = os.read(fd, 32).decode("ascii", "replace").strip()
-            # In containers that share a disk the servers have the same number, 1.
-            ours = owner == str(os.getpid()) and _is_open_elsewhere(fd)
-            os.close(fd)
-            raise FailedPrecondition(
-                f"directory is open in this process already ({owner}): one database serves all of its threads"
-                if ours
-                else f"directory is open in process {owner or 'unknown'}",
-                reason="DIRECTORY_LOCKED",
-                field="path",
-                value=str(self.path),
-            ) from error
-        except BaseException:
-            os.close(fd)  # else the lock would be held against a later try
-            raise
-        return fd
-
-    def _check_no_archive(self) -> None:
-        """Refuse an archive: its files lie as a directory's do, so that it would open, and whoever opened it
-        would have it changed.  It could not be restored any more.
-        """
-        if is_archive(self.path) and (self.path / "FORMAT").exists():
-            raise FailedPrecondition(
-                "this is an archive, which `memdb restore` makes a directory of; it is not opened itself",
-                reason="IS_AN_ARCHIVE",
-                field="path",
-                value=str(self.path),
-            )
-
-    def _check_format_is_there(self) -> None:
-        """Refuse a database that has lost its format: it is not a directory of somebody else's, and nobody is to be
-        told to empty it.
-        """
-        has_rest = (self.path / "SECRET").exists() and any(
-            (self.path / name).is_dir() for name in (CATALOG, "users")
-        )
-        # Asked last: whoever makes the database meanwhile puts the format first.
-        if has_rest and not (self.path / "FORMAT").exists():
-            raise FailedPrecondition(
-                "FORMAT is missing, and the rest of a database is there: every archive of this directory has a copy",
-                reason="NOT_A_DATABASE",
-                field="format",
-                value=str(self.path),
-            )
-
-    def _check_ours(self) -> None:
-        """Refuse a directory without a format that holds what we did not put there."""
-        if (self.path / "FORMAT").exists():
-            return
-        strangers = sorted(
-            entry.name
-            for entry in self.path.iterdir()
-            if entry.name not in _OURS and not entry.name.startswith(".new-")
-        )
-        # Asked again last: whoever makes the database meanwhile puts the format first.
-        if strangers and not (self.path / "FORMAT").exists():
-            raise FailedPrecondition(
-                f"directory holds other files, for example {strangers[0]}",
-                reason="NOT_A_DATABASE",
-                field="path",
-                value=str(self.path),
-            )
-
     def _checked_format(self, master_key: bytes | None, rotating_to: bytes | None) -> FormatLine:
         marker = self.path / "FORMAT"
         if not marker.exists():
-            self._check_ours()
+            check_ours(self.path)
             # The secret goes first: a directory with a format always has one.
             write_file(self.path / "SECRET", secrets.token_bytes(_SECRET_BYTES))
             # As does its encryption: it is never plain in part.

@@ -85,16 +85,10 @@ def seal(
     coding: int = Coding.PLAIN,
     rows: int = 0,
     dim: int = 0,
-    payload_checksum: int | None = None,
 ) -> bytes:
-    """The stored bytes of ``payload`` under ``key``.
-
-    payload_checksum: xxh3_64 of the payload where it is known already.
-    """
+    """The stored bytes of ``payload`` under ``key``."""
     prefix = _prefix(MAGIC, VERSION, kind, coding, 0, rows, dim, len(payload))
-    if payload_checksum is None:
-        payload_checksum = _xxh3(payload)
-    checksum = _xxh3(prefix + key + _packed(payload_checksum))
+    checksum = _xxh3(prefix + key + _packed(_xxh3(payload)))
     return b"".join((prefix, _packed(checksum), payload))
 
 
@@ -140,10 +134,10 @@ def unseal(table: str, key: bytes, stored: bytes | memoryview, kind: Kind) -> Va
             and version == VERSION
         ):
             return _value(Value, (found, coding, rows, dim, payload, checksum))
-    raise _what_is_wrong(table, key, view, kind)
+    raise _what_is_wrong(table, key, view)
 
 
-def _what_is_wrong(table: str, key: bytes, view: memoryview, kind: Kind) -> DataLoss:
+def _what_is_wrong(table: str, key: bytes, view: memoryview) -> DataLoss:
     """Of a value that is not what was stored under ``key``, the first that is seen."""
     if len(view) == 0:
         return _damage("value could not be decrypted", "CHECKSUM", table, key)

@@ -29,8 +29,8 @@ from memdb import failpoints
 from memdb.errors import DataLoss, FailedPrecondition, NotFound, Unavailable
 from memdb.store.erased import Erased
 from memdb.store.files import TEMPORARY, sync_directory, write_file
+from memdb.store.key_file import read_key_file
 from memdb.store.shredding import overwrite
-from memdb.store.system import FORBIDDEN, LOST
 
 if TYPE_CHECKING:
     # It needs a library that is there only where something is encrypted.
@@ -83,27 +83,13 @@ class KeyCopies:
         path = self._path(name, key_id)
         field = f"{self._folder.name}/{path.name}"
         try:
-            content = path.read_bytes()
+            content = read_key_file(path, "the copy of a data key", field)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise DataLoss(
                 "there is no copy of this data key, and an archive holds none",
                 reason="KEY_MISSING",
                 field=field,
                 value=str(self._folder),
-            ) from error
-        except OSError as error:
-            if error.errno in FORBIDDEN:
-                raise Unavailable(
-                    f"the copy of a data key may not be read: {error.strerror}",
-                    reason="OPEN_FAILED",
-                    field=field,
-                ) from error
-            if error.errno not in LOST:
-                raise
-            raise DataLoss(
-                f"the copy of a data key cannot be read: {error.strerror}",
-                reason="KEY_UNREADABLE",
-                field=field,
             ) from error
         if content == _spelled(path.name, _DESTROYED):
             raise NotFound(

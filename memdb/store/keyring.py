@@ -24,13 +24,13 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from memdb.errors import DataLoss, Unavailable
+from memdb.errors import DataLoss
 from memdb.store.cipher import CATALOG_NAMES, NONCE_BYTES, USER_NAMES, Cipher
 from memdb.store.files import sync_directory, write_file
+from memdb.store.key_file import read_key_file
 from memdb.store.masterkey import KEY_BYTES, check_value
 from memdb.store.schema import CATALOG
 from memdb.store.shredding import KEY_FILE
-from memdb.store.system import FORBIDDEN, LOST
 
 _HEAD: Final = b"mdbk\x01"
 _ID_BYTES: Final = 16
@@ -69,24 +69,9 @@ class KeyRing:
         """
         field = f"{folder.name}/{KEY_FILE}"
         try:
-            return (folder / KEY_FILE).read_bytes()
+            return read_key_file(folder / KEY_FILE, "the data key", field)
         except FileNotFoundError as error:
             raise DataLoss("the data key is missing", reason="KEY_MISSING", field=field) from error
-        except OSError as error:
-            if error.errno in FORBIDDEN:
-                # Its user is not lost: it may be under legal hold, and a rotation must not leave its key behind.
-                raise Unavailable(
-                    f"the data key may not be read: {error.strerror}",
-                    reason="OPEN_FAILED",
-                    field=field,
-                ) from error
-            if error.errno not in LOST:
-                raise
-            raise DataLoss(
-                f"the data key cannot be read: {error.strerror}",
-                reason="KEY_UNREADABLE",
-                field=field,
-            ) from error
 
     def parse(self, content: bytes, name: str) -> tuple[bytes, bytes]:
         """(id, data key) of a file ``KEY`` of the directory ``name``; raises `DataLoss`

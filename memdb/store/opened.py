@@ -60,12 +60,12 @@ class Opened:
         return (value[part] for value in self.values)
 
 
-def opened(txn: Transaction, table: Table, kind: Kind, prefix: bytes = b"") -> Iterator[Opened]:
-    """The values of a table whose keys begin with ``prefix``, in the order of their keys, in blocks.
+def opened(txn: Transaction, table: Table, kind: Kind) -> Iterator[Opened]:
+    """The values of a table, in the order of their keys, in blocks.
 
     Raises `DataLoss` as `unseal` and `Transaction.scan` do.
     """
-    for keys, values in txn.blocks(table, prefix):
+    for keys, values in txn.blocks(table):
         yield opened_values(table, keys, values, kind)
 
 

@@ -33,11 +33,11 @@ REVISION_MAX: Final = 2**63 - 1
 
 def checked_key(key: object, field: str = "key") -> str:
     """The key of a value or of a fact; raises `InvalidArgument`."""
-    text = check_text(key, field, limits.KEY_CHARS_MAX)
-    if len(text.encode()) > limits.KEY_CHARS_MAX:
+    text = check_text(key, field, limits.KEY_BYTES_MAX)
+    if len(text.encode()) > limits.KEY_BYTES_MAX:
         # LMDB keys have at most 511 bytes.
         raise InvalidArgument(
-            f"a key has at most {limits.KEY_CHARS_MAX} bytes of UTF-8",
+            f"a key has at most {limits.KEY_BYTES_MAX} bytes of UTF-8",
             reason="TOO_LARGE",
             field=field,
             value=text,

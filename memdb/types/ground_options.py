@@ -49,6 +49,8 @@ class GroundOptions(TypedDict, total=False):
     with_keyframes: bool
 
 
+_FEATURES: Final = "question_features"
+
 DEFAULTS: Final = GroundOptions(
     limit=4,
     streams=None,
@@ -89,36 +91,36 @@ def all_options(given: Mapping[str, Any]) -> dict[str, Any]:
     return {**DEFAULTS, **given, **once}
 
 
-def checked_features(question_features: object, field: str = "question_features") -> Array:
-    """A finite (questions, dim) float32 or float16 array.
+def checked_features(question_features: object) -> Array:
+    """``question_features`` as a finite (questions, dim) float32 or float16 array.
 
     Raises `InvalidArgument` as `memdb.types.arrays.as_tokens`, of what is not finite naming the question, and
     (``TOO_LARGE``) above `QUESTIONS_MAX`.
     """
     try:
-        features = as_tokens(question_features, field)
+        features = as_tokens(question_features, _FEATURES)
     except InvalidArgument as error:
         if error.reason != "NOT_FINITE":
             raise
-        raise _not_finite(question_features, field) from None
+        raise _not_finite(question_features) from None
     if len(features) > QUESTIONS_MAX:
         raise InvalidArgument(
             f"more than {QUESTIONS_MAX} questions",
             reason="TOO_LARGE",
-            field=field,
+            field=_FEATURES,
             value=len(features),
         )
     return features
 
 
-def _not_finite(question_features: object, field: str) -> InvalidArgument:
+def _not_finite(question_features: object) -> InvalidArgument:
     """Of the first question that has such an element."""
     with np.errstate(over="ignore"):
         finite = np.isfinite(np.asarray(question_features, np.float32)).all(axis=1)
     return InvalidArgument(
         "array has NaN or infinite elements",
         reason="NOT_FINITE",
-        field=f"{field}[{int(np.argmin(finite))}]",
+        field=f"{_FEATURES}[{int(np.argmin(finite))}]",
     )
 
 

@@ -51,7 +51,7 @@ EVIDENCE_MAX: Final = 256
 """Clip ids one fact cites."""
 VALUE_BYTES_MAX: Final = 1024 * 1024
 """One value of the user's key-value store, as UTF-8 JSON."""
-KEY_CHARS_MAX: Final = 256
+KEY_BYTES_MAX: Final = 256
 """Bytes of UTF-8 of the key of a value or fact."""
 REFERENCE_CHARS_MAX: Final = 256
 """Id of a clip or fact; ours have 32."""

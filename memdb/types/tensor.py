@@ -52,7 +52,7 @@ CODEC_NAMES: Final = {
 _CODECS: Final = frozenset(Codec)
 
 
-def codec_named(name: object, field: str = "codec") -> Codec:
+def codec_named(name: object) -> Codec:
     """The codec of that name, `Codec.F16` for None; raises `InvalidArgument` (``BAD_CODEC``)."""
     if name is None:
         return Codec.F16
@@ -61,7 +61,7 @@ def codec_named(name: object, field: str = "codec") -> Codec:
         raise InvalidArgument(
             f"a codec is one of {', '.join(CODEC_NAMES)}",
             reason="BAD_CODEC",
-            field=field,
+            field="codec",
             value=name,
         )
     return codec

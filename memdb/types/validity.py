@@ -22,7 +22,7 @@ ValidTo = Time | Literal["open"]
 """What callers may pass to `memdb.types.database.User.revise` as ``valid_to``: a time, or this word."""
 
 
-def checked_valid_at(valid_at: object, field: str = "valid_at") -> int | str | None:
+def checked_valid_at(valid_at: object) -> int | str | None:
     """A time in UTC nanoseconds, `NOW`, `ANY`, or None.
 
     Raises `InvalidArgument`: ``BAD_TIME`` for another word, and as `memdb.types.times.as_ns`.
@@ -30,11 +30,11 @@ def checked_valid_at(valid_at: object, field: str = "valid_at") -> int | str | N
     if valid_at is None:
         return None
     if isinstance(valid_at, str):
-        return check_choice(valid_at, (NOW, ANY), field, "BAD_TIME")
-    return as_ns(valid_at, field)  # type: ignore[arg-type]  # it refuses anything else
+        return check_choice(valid_at, (NOW, ANY), "valid_at", "BAD_TIME")
+    return as_ns(valid_at, "valid_at")  # type: ignore[arg-type]  # it refuses anything else
 
 
-def checked_valid_to(valid_to: object, field: str = "valid_to") -> int | Literal["open"] | None:
+def checked_valid_to(valid_to: object) -> int | Literal["open"] | None:
     """A time in UTC nanoseconds, `OPEN`, or None.
 
     Raises `InvalidArgument`: ``BAD_TIME`` for another word, and as `memdb.types.times.as_ns`.
@@ -42,9 +42,9 @@ def checked_valid_to(valid_to: object, field: str = "valid_to") -> int | Literal
     if valid_to is None:
         return None
     if isinstance(valid_to, str):
-        check_choice(valid_to, (OPEN,), field, "BAD_TIME")
+        check_choice(valid_to, (OPEN,), "valid_to", "BAD_TIME")
         return OPEN
-    return as_ns(valid_to, field)  # type: ignore[arg-type]  # it refuses anything else
+    return as_ns(valid_to, "valid_to")  # type: ignore[arg-type]  # it refuses anything else
 
 
 def holds(valid_from_ns: int, valid_to_ns: int | None, time_ns: int) -> bool:

@@ -162,7 +162,7 @@ class IngestClipsRequest(_message.Message):
 
     @_builtins.property
     def clips(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Clip]:
-        """Every other message: consecutive clips, at least one."""
+        """Every other message: consecutive clips, 1 to 256."""
 
     def __init__(
         self,

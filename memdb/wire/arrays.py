@@ -15,7 +15,7 @@ import numpy as np
 
 from memdb.codecs.tensors import check_tensor, decode_tensor, encode_tensor
 from memdb.errors import DataLoss, InvalidArgument
-from memdb.types.arrays import Array, as_tokens, as_vector, plain_elements
+from memdb.types.arrays import Array, as_vector, plain_elements
 from memdb.types.tensor import Codec, EncodedTensor
 from memdb.v1 import types_pb2 as pb
 from memdb.wire.fields import head, tag_of
@@ -96,17 +96,11 @@ def fill_matrix(message: pb.Matrix, matrix: Array) -> None:
     message.f32 = np.asarray(matrix, _F32).tobytes()
 
 
-def matrix_from_proto(message: pb.Matrix, field: str) -> Array:
-    """The (rows, dim) float32 array of a message, read-only; at least one row.
-
-    Raises `InvalidArgument` (``EMPTY``, ``BAD_SHAPE``, ``TOO_LARGE``, ``NOT_FINITE``) naming
-    ``field``.
-    """
-    return as_tokens(matrix_elements(message, field), field)
-
-
 def matrix_elements(message: pb.Matrix, field: str) -> Array:
-    """`matrix_from_proto` of a matrix that its owner will check, or of an answer without rows."""
+    """The (rows, dim) float32 array of a message, read-only; its owner checks the rest, also that it has rows.
+
+    Raises `InvalidArgument` (``BAD_SHAPE``) naming ``field``.
+    """
     rows, dim, data = message.rows, message.dim, message.f32
     if rows * dim * 4 != len(data):
         raise InvalidArgument(

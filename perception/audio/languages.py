@@ -16,7 +16,7 @@ def check_language(language: str, known: Collection[str]) -> None:
     """Raises `InvalidArgument` (``BAD_LANGUAGE``) for a code that is none of a model's."""
     if language not in known:
         raise InvalidArgument(
-            "the model hears English only"
+            "the model hears English only; --whisper whisper-base, or another directory, hears others"
             if tuple(known) == ENGLISH
             else "not a language code of the model, such as en, de or ja",
             reason="BAD_LANGUAGE",

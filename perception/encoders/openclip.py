@@ -38,14 +38,12 @@ class OpenClipEncoder:
     """Encodes frames and texts with one open_clip model.
 
     model_name: as open_clip lists it (``ViT-L-14``).  checkpoint: a file, a tag that open_clip
-    knows, or None for random weights.  device: as torch names it.
+    knows, or None for random weights.
 
     Raises `InvalidArgument` for a model or checkpoint that open_clip does not take.
     """
 
-    def __init__(
-        self, model_name: str, checkpoint: str | None = None, *, device: str = "cpu"
-    ) -> None:
+    def __init__(self, model_name: str, checkpoint: str | None = None) -> None:
         declare_absent_operators()
         # Imported here: torchvision, which it imports, needs the declaration above on CPU.
         import open_clip  # noqa: PLC0415
@@ -67,7 +65,7 @@ class OpenClipEncoder:
             )
         try:
             network, _, transform = open_clip.create_model_and_transforms(
-                model_name, pretrained=checkpoint, device=device
+                model_name, pretrained=checkpoint, device="cpu"
             )
         except (RuntimeError, ValueError) as error:
             raise InvalidArgument(
@@ -78,7 +76,6 @@ class OpenClipEncoder:
         self._network: Any = network.eval().requires_grad_(False)
         self._transform: Any = transform
         self._tokenizer: Any = open_clip.get_tokenizer(model_name)
-        self._device = device
         self._lock = threading.Lock()
         dim = self.encode_texts(["a"]).shape[1]
         self._space = Space(
@@ -106,7 +103,7 @@ class OpenClipEncoder:
         for index, frame in enumerate(frames):
             pictures = torch.stack([self._transform(picture) for picture in _pictures(frame)])
             with self._lock, torch.inference_mode():
-                features = _unit_rows(self._network.encode_image(pictures.to(self._device)))
+                features = _unit_rows(self._network.encode_image(pictures))
             vectors[index], tokens[index] = features[0], features[1:]
         return FrameFeatures(vectors, tokens, vectors, ((),) * len(frames))
 
@@ -114,8 +111,7 @@ class OpenClipEncoder:
         """(n, dim) unit vectors from the text tower."""
         with self._lock, torch.inference_mode():
             rows = [
-                _unit_rows(self._network.encode_text(self._tokenizer([text]).to(self._device)))
-                for text in texts
+                _unit_rows(self._network.encode_text(self._tokenizer([text]))) for text in texts
             ]
         return np.concatenate(rows)
 

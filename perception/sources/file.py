@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import av
 from av.container import InputContainer
-from av.error import ExitError, HTTPClientError, HTTPServerError
+from av.error import ExitError, HTTPClientError, HTTPServerError, InvalidDataError
 from av.packet import Packet
 from av.stream import Discard, Disposition
 
@@ -24,6 +24,7 @@ from perception.sources.sight import Sight
 from perception.sources.sound_grid import SoundGrid
 from perception.sources.sound_tracks import heard_of
 from perception.sources.stamps import Arrivals, Jumps, Stamps
+from perception.sources.unreadable import likely
 
 if TYPE_CHECKING:
     # PyAV's packets are generic to type checkers only.
@@ -197,7 +198,7 @@ class FileSource:
             if self._closed:
                 return
             raise self._unreadable(
-                f"reading broke off: {_reason(error, _READ_TIMEOUT_S)}"
+                f"reading broke off: {_reason(error, _READ_TIMEOUT_S)}{_hint(error, self.address)}"
             ) from error
         if sound is not None:
             yield from sound.finish()
@@ -256,7 +257,7 @@ def checked_rate(rate_hz: float) -> float:
 
 
 def _open(address: str) -> InputContainer:
-    protocol, card = scheme(address), device(address)
+    protocol, card, given = scheme(address), device(address), address
     told, address = shown(address), resolved(address)
     if not protocol and card is None and not Path(address).exists():
         raise SourceNotFound("no such file", field="source", value=told)
@@ -277,7 +278,9 @@ def _open(address: str) -> InputContainer:
     except (OSError, av.FFmpegError) as error:
         kind = SourceNotFound if isinstance(error, _ABSENT) else SourceUnreadable
         raise kind(
-            f"cannot be opened: {_reason(error, _OPEN_TIMEOUT_S)}", field="source", value=told
+            f"cannot be opened: {_reason(error, _OPEN_TIMEOUT_S)}{_hint(error, given)}",
+            field="source",
+            value=told,
         ) from error
 
 
@@ -286,3 +289,7 @@ def _reason(error: OSError | av.FFmpegError, timeout_s: float) -> str:
     if isinstance(error, ExitError):
         return f"nothing came for {timeout_s:g} s"
     return error.strerror or str(error)
+
+
+def _hint(error: OSError | av.FFmpegError, address: str) -> str:
+    return likely(address) if isinstance(error, InvalidDataError) else ""

@@ -7,6 +7,7 @@ come to where they were, which is hours; one whose stamps jump ahead would be ho
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -19,6 +20,9 @@ AHEAD_S: Final = 60.0
 """A live stream may leave out so much, beside the time that it was silent for."""
 STEP_S: Final = 1.0
 """More from one packet to the next is a pause."""
+LEAD_S: Final = 10.0
+"""So much of a live stream at least is looked at for how far it is at which time of the clock: its last packets may
+have come late, since those before a silence are told from what follows them only when that is there."""
 
 
 class Jumps:
@@ -50,6 +54,25 @@ class Jumps:
         self.shift_s, self.count = shift_s, self.count + 1
 
 
+class _Lead:
+    """How far a live stream was ahead of the clock, by the promptest of its packets of late."""
+
+    def __init__(self) -> None:
+        self._now_s = self._before_s = -math.inf
+        self._since_s = -math.inf
+
+    def look(self, last_s: float, at_s: float) -> None:
+        """A packet is at ``last_s``, its stamps mended, and came at ``at_s`` of the clock."""
+        if last_s - self._since_s > LEAD_S:
+            self._before_s, self._now_s, self._since_s = self._now_s, -math.inf, last_s
+        self._now_s = max(self._now_s, last_s - at_s)
+
+    @property
+    def most_s(self) -> float:
+        """Minus infinity before the first packet."""
+        return max(self._before_s, self._now_s)
+
+
 class Stamps:
     """Moves the stamps of one stream's packets, from a jump on, to where those before it ended.
 
@@ -74,6 +97,7 @@ class Stamps:
         self._at_s = 0.0
         self._held: Packet[Any] | None = None
         """Of a recording, one that jumps or comes after a pause: whether the stream does is told by the next."""
+        self._lead = _Lead()
         self._step_s = 0.0
         """From one packet to the next: transport streams do not tell how long a picture stands."""
 
@@ -123,6 +147,7 @@ class Stamps:
         if before_s is not None:
             self._look(raw_s, before_s, at_s)
         self._last_s, self._at_s = raw_s + self._shift_s, at_s
+        self._lead.look(self._last_s, at_s)
         if before_s is not None and 0 < self._last_s - before_s <= STEP_S:
             self._step_s = self._last_s - before_s
         lasts_s = packet.duration * base_s if packet.duration else self._step_s
@@ -152,7 +177,7 @@ class Stamps:
         passed_s = at_s - self._at_s
         ahead_s = raw_s + self._shift_s - last_s
         if ahead_s < -BACK_S or (self._is_live and ahead_s > AHEAD_S + passed_s):
-            on_s = last_s + passed_s if self._is_live else jumps.now_s(at_s)
+            on_s = at_s + self._lead.most_s if self._is_live else jumps.now_s(at_s)
             self._shift_s = on_s - raw_s
             jumps.jumped(self._shift_s)
             self._jumps_seen = jumps.count
@@ -165,15 +190,14 @@ class Arrivals:
     their time.
     """
 
-    def __init__(self, *, clock_s: Callable[[], float] = time.monotonic) -> None:
-        self._clock_s = clock_s
+    def __init__(self) -> None:
         self._began_s: float | None = None
 
     def mend(self, packet: Packet[Any]) -> list[Packet[Any]]:
         """Take the next packet, as it comes; the first is at the time that the stream says it begins at."""
         if not packet.size or packet.time_base is None:
             return [packet]
-        at_s = self._clock_s()
+        at_s = time.monotonic()
         if self._began_s is None:
             self._began_s = at_s
         begin = packet.stream.start_time or 0

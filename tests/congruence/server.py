@@ -10,9 +10,10 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from memdb.config import IndexConfig, ServerConfig
+from memdb.config import EngineConfig, IndexConfig, ServerConfig
 from memdb.engine.database import EmbeddedDatabase
 from memdb.server.app import Server
+from memdb.types.limits import MESSAGE_BYTES_MAX
 from tests.forked.command import ForkedCommand
 
 _T = TypeVar("_T")
@@ -29,14 +30,20 @@ class ServerThread:
         *,
         backup_dir: str = "",
         index: IndexConfig | None = None,
+        engine: EngineConfig | None = None,
+        message_bytes_max: int = MESSAGE_BYTES_MAX,
     ) -> None:
-        self._database = EmbeddedDatabase(directory, index=index, embed_texts=False)
+        self._database = EmbeddedDatabase(directory, config=engine, index=index, embed_texts=False)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="server-loop")
         self._thread.start()
-        self._server, self.address = self._run(
-            self._start(ServerConfig(data=str(directory), listen=listen, backup_dir=backup_dir))
+        config = ServerConfig(
+            data=str(directory),
+            listen=listen,
+            backup_dir=backup_dir,
+            message_bytes_max=message_bytes_max,
         )
+        self._server, self.address = self._run(self._start(config))
 
     def close(self) -> None:
         """Stop as `memdb serve` does."""

@@ -124,6 +124,30 @@ def test_a_user_that_never_wrote(user: User) -> None:
     assert caught.value.reason == "USER_NOT_FOUND"
 
 
+def test_a_stream_ends_with_its_user_also_where_another_has_its_name(
+    user: User, seen: Stream, transport: str
+) -> None:
+    """Whose revisions begin again: those of a stream's answers never go back."""
+    if transport == "async":
+        pytest.skip("waits in its thread, as above")
+    erased = threading.Event()
+
+    def questions() -> Iterator[Array]:
+        yield QUESTIONS[0]
+        assert erased.wait(30)
+        yield QUESTIONS[1]
+
+    answers = user.ground_stream(questions())
+    assert next(answers).hits
+    user.erase()
+    seen.write(clip(0, vector(1)))
+    erased.set()
+
+    with pytest.raises(NotFound) as caught:
+        next(answers)
+    assert (caught.value.reason, caught.value.field) == ("USER_NOT_FOUND", "user")
+
+
 def test_a_stream_that_is_left_half_way(user: User, seen: Stream) -> None:
     def for_ever() -> Iterator[Array]:
         while True:

@@ -43,6 +43,16 @@ def test_every_clip_sent_is_acknowledged_once_in_order(user: User, door: Stream)
     )
 
 
+def test_a_crowd_of_small_clips_is_on_its_way_at_once(user: User, door: Stream) -> None:
+    with door.ingest() as writer:
+        for seq in range(2_000):
+            writer.send(clip(seq))
+        acks = writer.flush()
+
+    assert len(acks) == len({ack.clip_id for ack in acks}) == 2_000
+    assert user.count_clips() == 2_000
+
+
 def test_leaving_the_block_waits_for_what_was_sent(user: User, door: Stream) -> None:
     with door.ingest() as writer:
         for seq in range(7):

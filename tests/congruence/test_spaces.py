@@ -82,6 +82,24 @@ def test_a_text_space_is_configured(db: Database, user: User) -> None:
     assert user.text_space() == text
 
 
+def test_another_text_space_is_refused_once_there_is_one(db: Database, user: User) -> None:
+    text = db.create_space("text", dim=3)
+    db.create_space("other", dim=3)
+    user.configure(text_space="text")
+    user.configure(text_space="text")
+
+    with pytest.raises(FailedPrecondition) as caught:
+        user.configure(text_space="other")
+
+    refused = caught.value
+    assert (refused.reason, refused.field, refused.value) == (
+        "TEXT_SPACE_SET",
+        "text_space",
+        "other",
+    )
+    assert user.text_space() == text
+
+
 def test_without_a_text_space_there_is_none(user: User, door: Stream) -> None:
     door.create()
     assert user.text_space() is None

@@ -23,6 +23,7 @@ from memdb.store import (
     rotation,
     rows,
     schema,
+    structure,
 )
 
 PAGE = (Path(__file__).parents[2] / "docs" / "storage-format.md").read_text()
@@ -60,6 +61,7 @@ def literal_blocks(docstring: str) -> list[str]:
             erased,
             former,
             keycopies,
+            structure,
         ),
         *(tensors, planes, grid, int4, archive, delta, checkpoint, kept_learned),
     ],

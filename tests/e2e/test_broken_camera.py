@@ -107,6 +107,20 @@ def test_a_live_camera_that_breaks_off_keeps_what_it_showed(
     assert (report.progress.clips, report.progress.acks) == (3, 3)
 
 
+@pytest.mark.parametrize("live_url", [3], indirect=True)
+def test_an_agent_beside_another_of_the_same_camera_is_told(
+    database: Database, live_url: str
+) -> None:
+    told: dict[int, list[str]] = {}
+    for epoch, start_ns in ((6, START_NS), (7, time.time_ns()), (8, time.time_ns())):
+        lines: list[str] = []
+        ingest(database, live_url, lines.append, epoch=epoch, start_ns=start_ns)
+        told[epoch] = [line for line in lines if "stored twice" in line]
+    # The first of all; one whose clips are of years ago; one of a moment ago.
+    assert [len(lines) for lines in told.values()] == [0, 0, 1]
+    assert told[8][0].startswith("porch: epoch 7 had a clip a moment ago")
+
+
 def test_a_recording_that_breaks_off_keeps_what_was_sent(
     database: Database, tmp_path: Path
 ) -> None:

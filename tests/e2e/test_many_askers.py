@@ -176,14 +176,14 @@ def test_a_time_zone_is_not_looked_for_on_the_event_loop(
         served.grounding.Ground(quick)
     looked: list[bool] = []
 
-    def look(zone: object, field: str = "zone") -> str:
+    def look(zone: object) -> str:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
             looked.append(False)
         else:
             looked.append(True)
-        return checked_zone(zone, field)
+        return checked_zone(zone)
 
     asked = ground_request("quiet", vector(1), hours=[("00:00", "12:00")], zone="Asia/Tokyo")
     monkeypatch.setattr("memdb.types.calendar.checked_zone", look)

@@ -4,6 +4,7 @@ of defects.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from pathlib import Path
@@ -28,6 +29,8 @@ CODE = ("memdb", "perception", "reasoner", "clients", "bench", "scripts", "tests
 DOTTED = re.compile(
     r"(?<!`)`((?:memdb|memdb_client|perception|reasoner|bench|scripts|tests)(?:\.\w+)+)`(?!`)"
 )
+ENDINGS = (".py", ".pyi", ".cc", ".h", ".proto", ".sh")
+SOURCE = re.compile(rf"(?<![\w./-])[\w/]+(?:{'|'.join(map(re.escape, ENDINGS))})(?!\w)")
 MADE = {"bench/.peers"}
 """By `make`."""
 TEST_ID = re.compile(r"\"(tests/[\w/]+\.py)::(test_\w+)\"")
@@ -62,6 +65,29 @@ def test_what_a_page_names_is_there(page: Path) -> None:
         }
     )
     assert missing == []
+
+
+def sources() -> list[str]:
+    """Paths of all sources, each behind a slash; not of what was installed below a hidden folder."""
+    found = []
+    for folder in (*FOLDERS, "edge"):
+        for place, folders, files in os.walk(ROOT / folder):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            inside = Path(place).relative_to(ROOT)
+            found += [f"/{inside / name}" for name in files if name.endswith(ENDINGS)]
+    return found
+
+
+@pytest.mark.parametrize(
+    "page", [*PAGES, ROOT / "edge/README.md"], ids=lambda page: str(page.relative_to(ROOT))
+)
+def test_sources_that_a_page_names_by_the_end_of_their_paths_are_there(page: Path) -> None:
+    """Such as `engine/users.py`, or `slots.py` behind it."""
+    code = re.findall(r"`([^`\n]+)`", page.read_text())
+    named = {name for words in code for name in SOURCE.findall(words)}
+    there = sources()
+    missing = [name for name in named if not any(path.endswith(f"/{name}") for path in there)]
+    assert sorted(missing) == []
 
 
 def test_every_row_of_the_table_selects_a_test() -> None:
@@ -124,3 +150,15 @@ def test_tests_that_are_named_by_others_are_there() -> None:
         for file, name in sorted(named)
         if not (ROOT / file).is_file() or f"def {name}(" not in (ROOT / file).read_text()
     ] == []
+
+
+def test_the_page_of_the_edge_names_each_of_its_files() -> None:
+    """As ``src/name.*``, or with its ending; and no other."""
+    rows = [
+        line for line in (ROOT / "edge/README.md").read_text().splitlines() if "| `src/" in line
+    ]
+    named = {name for row in rows for name in re.findall(r"`src/([\w.*]+)`", row.split("|")[1])}
+    files = {path.name for path in (ROOT / "edge/src").iterdir()}
+    assert {file for file in files if not {file, f"{file.partition('.')[0]}.*"} & named} == set()
+    stems = files | {f"{file.partition('.')[0]}.*" for file in files}
+    assert named - stems == set()

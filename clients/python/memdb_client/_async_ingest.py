@@ -35,7 +35,7 @@ from memdb.wire.ingest import ingest_parts
 from memdb_client import _acompat as compat
 from memdb_client._async_connection import AsyncConnection
 from memdb_client._async_rpc import AsyncRpc
-from memdb_client._options import Repeat, pauses_s
+from memdb_client._options import Repeat, Tries, pauses_s
 from memdb_client._window import Window
 
 
@@ -215,6 +215,7 @@ class AsyncIngestWriter:
         # Nothing is being sent when the server refuses a clip, so its reason gets through.
         one_by_one = False
         is_full = False
+        tries = Tries()
         while True:
             acks_before = self._window.acks
             error, details, was_started = await self._hold_one_call(one_by_one)
@@ -223,6 +224,8 @@ class AsyncIngestWriter:
             if goes_on or (was_started and not is_full):
                 give_up_s = time.monotonic() + self._reconnect_timeout_s
                 pauses = pauses_s()
+                tries = Tries()
+            self._rpc.tried(details, tries)
             pause_s = next(pauses)
             is_refused = self._waits_for_room and error is not None and error.reason == "DISK_FULL"
             is_full = is_refused or (is_full and not goes_on)
@@ -236,7 +239,7 @@ class AsyncIngestWriter:
                     not (is_refused or self._rpc.may_repeat(error, details, Repeat.ALWAYS))
                     or time.monotonic() + pause_s > give_up_s
                 ):
-                    self._error = error
+                    self._error = self._rpc.unmade(error, details, tries)
                     self._changed.notify_all()
                     return
                 await self._pause(pause_s)

@@ -16,9 +16,12 @@ from __future__ import annotations
 import math
 import random
 import re
+import time
+from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Final, Self
 
@@ -104,6 +107,8 @@ _LAST_ADDRESS: Final = re.compile(r"last error: [A-Z_]+: ((?:ipv4|ipv6|unix):\S*
 """Whose error it tells, of all that it tried."""
 
 _CERTIFICATE: Final = b"CERTIFICATE-----"
+
+TRIES_KEPT: Final = 64
 
 PAUSE_FIRST_S: Final = 0.05
 PAUSE_MAX_S: Final = 2.0
@@ -253,6 +258,23 @@ class Try:
         told = _LAST_ADDRESS.search(rpc_details)
         hint = tls_hint(rpc_details, is_secure=is_secure)
         return cls(told[1] if told else "", hint)
+
+
+@dataclass(frozen=True, slots=True)
+class Tries:
+    """The tries of one call, from when it was made, or of a stream since a server was there."""
+
+    made: deque[Try] = field(default_factory=partial(deque, maxlen=TRIES_KEPT))
+    """The last of them: some are made for days."""
+    began_s: float = field(default_factory=time.monotonic)
+
+    def told(self) -> str:
+        """Beside what gRPC said of the last: what it may have to do with, or how long nobody was there."""
+        waited_s = time.monotonic() - self.began_s
+        return (
+            likely(self.made)
+            or f"no server was there in {waited_s:.{1 if waited_s < 10 else 0}f} s"
+        )
 
 
 def likely(tries: Sequence[Try]) -> str:

@@ -26,8 +26,8 @@ from memdb_client._options import (
     UNDONE_PAUSE_S,
     Repeat,
     Target,
+    Tries,
     Try,
-    likely,
     may_repeat,
     pauses_s,
 )
@@ -74,7 +74,7 @@ class Rpc:
         reached_s = time.monotonic()
         deadline_s = reached_s + left_s
         pauses: Iterator[float] | None = None
-        tries: list[Try] = []
+        tries = Tries()
         while True:
             self.check_open()
             try:
@@ -101,7 +101,7 @@ class Rpc:
         left_s = self.timeout_s
         deadline_s = time.monotonic() + left_s
         pauses: Iterator[float] | None = None
-        tries: list[Try] = []
+        tries = Tries()
         while True:
             self.check_open()
             try:
@@ -182,7 +182,7 @@ class Rpc:
         repeat: Repeat,
         deadline_s: float,
         pause_s: float,
-        tries: list[Try],
+        tries: Tries,
     ) -> None:
         """Wait before the next try, or raise our error where there shall be none.
 
@@ -192,13 +192,21 @@ class Rpc:
         if failure.reason in UNDONE:
             pause_s = max(pause_s, UNDONE_PAUSE_S)
         details = error.details() or ""
-        tries.append(Try.of(details, is_secure=self._is_secure))
+        self.tried(details, tries)
         may = self.may_repeat(failure, details, repeat)
         if not may or time.monotonic() + pause_s >= deadline_s:
-            unmade = details.startswith(NOT_CONNECTED) and not self._is_closed
-            hint = likely(tries) if unmade else ""
-            raise (Unavailable(f"{details}; {hint}") if hint else failure) from None
+            raise self.unmade(failure, details, tries) from None
         compat.sleep(pause_s)
+
+    def tried(self, rpc_details: str, tries: Tries) -> None:
+        """Note a try that ended so."""
+        tries.made.append(Try.of(rpc_details, is_secure=self._is_secure))
+
+    def unmade(self, error: MemdbError, rpc_details: str, tries: Tries) -> MemdbError:
+        """The error of the last of the tries, with what they tell together where no connection was made."""
+        if not rpc_details.startswith(NOT_CONNECTED) or self._is_closed:
+            return error
+        return Unavailable(f"{rpc_details}; {tries.told()}")
 
     def may_repeat(self, error: MemdbError, rpc_details: str, repeat: Repeat) -> bool:
         """Whether a failed call may be tried again; never after `close`."""

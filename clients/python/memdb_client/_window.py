@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from memdb.errors import Internal
 from memdb.types.clip import Ack
 from memdb.types.ingest import is_ingest_full
+from memdb.types.limits import BATCH_OPERATIONS_MAX
 from memdb.wire.ingest import Part
 
 WINDOW_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -79,13 +80,15 @@ class Window:
         """A request with the first clips that the current call has not been given, marked as given;
         empty when there is none.
 
-        As many as wait and fit `MESSAGE_BYTES`: a lone clip goes at once, a crowd shares messages.
+        As many as wait and fit `MESSAGE_BYTES`, but no more than a commit takes, which a server
+        refuses: a lone clip goes at once, a crowd shares messages.
         """
         if self._one_by_one and self._sent:
             return b""
         parts: list[Part] = []
         size = 0
-        while self._sent < len(self._pending):
+        last = min(len(self._pending), self._sent + BATCH_OPERATIONS_MAX)
+        while self._sent < last:
             clip = self._pending[self._sent]
             if parts and (size + clip.size > MESSAGE_BYTES or self._one_by_one):
                 break

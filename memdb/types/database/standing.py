@@ -124,6 +124,6 @@ class Standing(Protocol):
         `Alert.id` that was seen before.  Waits, and is ended, as `User.watch`.
 
         Raises `InvalidArgument` (``BAD_CURSOR``), `NotFound` (``USER_NOT_FOUND``; ``REVISION_NOT_FOUND`` of a cursor
-        that is ahead of the user).
+        that is ahead of the user, or whose commit was undone, as by a restore: begin without one).
         """
         ...

@@ -161,8 +161,9 @@ class UserGrounding(Protocol):
         After a question at fault (``question_features[3]``, counted from 0) the answers to those before it
         come, then its error.  A stream that the server or the network ended is not begun again: it raises
         `Unavailable`, and what was not answered is to be asked anew.  No deadline ends one, also over an address
-        (``timeout_s`` is not for it): whoever waits no longer closes the iterator.  Raises otherwise as `ground`, and
-        what the iterable raises.
+        (``timeout_s`` is not for it): whoever waits no longer closes the iterator.  It is of one life of the user:
+        where that is erased meanwhile, made anew or not, it ends with `NotFound` (``USER_NOT_FOUND``).  Raises
+        otherwise as `ground`, and what the iterable raises.
         """
         ...
 

@@ -152,11 +152,28 @@ def test_hours_of_the_day_and_a_no(server: str, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().err == ""
     assert main([*common[:-1], "--limit", "1", "A cat?", "And after that?"]) == 0
     assert capsys.readouterr().err.startswith("memdb-ask: question 2: each is asked by itself")
+    assert main([*common[:-1], "What happened?", "What was said?"]) == 0
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith("memdb-ask: question 1: it names nothing to look for")
     for end in ("2026-01-05T09:00:00Z", "2026-01-05T10:00:00Z"):
         assert main([*common, "--start", "2026-01-05T10:00:00Z", "--end", end]) == 2
         told = f"it does not lie behind --start (field end, value {end})"
         assert told in capsys.readouterr().err
     assert main([*common, "--min-relevance", "7"]) == 2
+
+
+def test_options_may_stand_between_questions(
+    server: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["--server", server, "--user", "alice"]
+    arguments = ["A cat?", *common, "A tiger?", "--json", "--limit", "1", "--", "-a dog"]
+    assert main(arguments) == 0
+    answers = map(json.loads, capsys.readouterr().out.splitlines())
+    assert [answer["question"] for answer in answers] == ["A cat?", "A tiger?", "-a dog"]
+    with pytest.raises(SystemExit) as ended:
+        main([*common, "A cat?", "--limits", "1", "A dog?"])
+    assert ended.value.code == 2
+    assert "unrecognized arguments: --limits" in capsys.readouterr().err
 
 
 def test_as_of_a_revision_and_a_time(server: str, capsys: pytest.CaptureFixture[str]) -> None:

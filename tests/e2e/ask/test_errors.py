@@ -30,7 +30,10 @@ pytestmark = [pytest.mark.e2e, pytest.mark.weights]
             ["--user", "alice", "--camera", "cellar", "a cat"],
             "there are kitchen, yard (field camera",
         ),
-        (["--user", "alice", "--space", "nowhere", "a cat"], "SPACE_NOT_FOUND"),
+        (
+            ["--user", "alice", "--space", "nowhere", "a cat"],
+            "SPACE_NOT_FOUND: no such space; there are bundled",
+        ),
         (["--user", "alice", "--space", "other", "a cat"], "ENCODER_MISSING"),
         (["--user", "mixed", "--camera", "a", "a cat"], "ENCODER_MISSING"),
         (["--user", "torn", "a cat"], "SPACE_REQUIRED"),

@@ -155,6 +155,7 @@ def test_a_policy_is_shown_and_changed_by_what_is_named(
         status, _, told = run(capsys, "erase", *there, "--user", "alice", "--stream", "porch",
                               "--yes")  # fmt: skip
         assert (status, told.count("\n"), "LEGAL_HOLD" in told) == (1, 1, True)
+        assert "`memdb retention --no-hold` ends it" in told
         made |= {"short_memory_age_s": None}
         options = ("--no-hold", "--short-memory-age-s", "none")
         assert report(capsys, *command, *options) == made == report(capsys, *command)

@@ -6,8 +6,10 @@ import pytest
 
 from memdb.errors import Internal
 from memdb.types.clip import Ack
+from memdb.types.ingest import INGEST_WINDOW_MAX
 from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.v1 import types_pb2 as pb
+from memdb.wire.lists import check_lists
 from memdb_client import _window
 from memdb_client._window import Window
 
@@ -69,6 +71,23 @@ def test_a_crowd_shares_messages_up_to_their_size(
     assert [clip.seq for clip in first.clips] == [0, 1, 2]
     assert [clip.seq for clip in second.clips] == [3]
     assert window.next_to_send() == b""
+
+
+def test_no_message_has_more_clips_than_a_commit_takes() -> None:
+    window = Window(None)
+    numbers = range(INGEST_WINDOW_MAX)
+    for seq in numbers:
+        add(window, seq)
+
+    requests = list(iter(window.next_to_send, b""))
+
+    for request in requests:
+        check_lists(clip_pb.IngestClipsRequest, request)
+    clips = [
+        clip.seq for one in requests for clip in clip_pb.IngestClipsRequest.FromString(one).clips
+    ]
+    assert clips == list(numbers)
+    assert len(requests) == 2
 
 
 def test_each_clip_goes_once_in_order(window: Window) -> None:

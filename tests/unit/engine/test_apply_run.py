@@ -13,13 +13,16 @@ from hypothesis import strategies as st
 pytest.importorskip("memdb_edge", reason="the native edge is not installed")
 
 from memdb import AlreadyExists, Clip, InvalidArgument, MemdbError, NotFound
+from memdb.engine import apply as deciding
 from memdb.engine.applied import Applied
 from memdb.engine.apply import apply
 from memdb.engine.apply_run import one_by_one
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.effects import NewClip
+from memdb.engine.memory import UserMemory
 from memdb.engine.reached import Reached
 from memdb.engine.state import Draft
+from memdb.engine.stream_batches import Batch, write_batches
 from memdb.server.plain_clips import runs_of
 from memdb.store.staging import Entries, Staged
 from memdb.types.clip import Ack
@@ -204,6 +207,71 @@ def test_runs_among_other_operations(db: EmbeddedDatabase, seed: int) -> None:
                     apply(Staged(txn, {}, made), applied, [operation])
             entries.append((made, applied))
     same(*entries)
+
+
+def test_a_run_that_is_decided_once_more_stays_whole(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where another commit came to be before it than it was decided behind; and so does one that is late."""
+    alice = db.user("alice")
+    alice.stream("door", space="cam").write_many([clip(0), clip(9)])
+    with alice.memory() as memory:
+        state, reached = memory.view.state, Reached(memory.view.coverage)
+        stream_no = state.streams["door"].no
+
+        def decided(operations: list[Operation]) -> tuple[Entries, Applied]:
+            entries: Entries = {}
+            applied = Applied(Draft(state, 10**18), reached=reached)
+            with memory.environment.read() as txn:
+                apply(Staged(txn, {}, entries), applied, operations)
+            return entries, applied
+
+        taken_apart: list[list[int]] = []
+
+        def noting(operations: list[WriteRun]) -> list[WriteClip]:
+            each = one_by_one(operations)
+            taken_apart.append([operation.clip.seq for operation in each])
+            return each
+
+        monkeypatch.setattr(deciding, "one_by_one", noting)
+        for seqs in ([10, 11], [10, 11], [11, 12], [3, 4]):  # none of which is written
+            (run,) = runs([clip(seq) for seq in seqs])
+            ours = decided([WriteRun("door", None, run)])
+            assert [rows.count for rows in ours[1].effects.rows] == [2]
+            same(ours, decided(list(one_by_one([WriteRun("door", None, run)]))))
+        assert (taken_apart, reached.advance(stream_no, 0, 12)) == ([], False)
+        (run,) = runs([clip(seq) for seq in (8, 9, 10)])
+        ours = decided([WriteRun("door", None, run)])
+        assert sum(rows.count for rows in ours[1].effects.rows) == 2  # the one between is there
+        assert taken_apart == [[8, 9, 10]]
+        same(ours, decided(list(one_by_one([WriteRun("door", None, run)]))))
+
+
+def test_a_late_clip_that_is_refused_leaves_runs_beside_it_whole(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice = db.user("alice")
+    door, yard = (alice.stream(name, space="cam") for name in ("door", "yard"))
+    far = door.user.seq_ahead_max + 9
+    door.write(clip(0))
+    written: list[Operation] = []
+    write = UserMemory.write
+
+    def noting(memory: UserMemory, operations: list[Operation], *others: Any) -> Any:
+        written.extend(operations)
+        return write(memory, operations, *others)
+
+    monkeypatch.setattr(UserMemory, "write", noting)
+    refused = clip(far, start_ns=0, end_ns=1)
+    batches: list[Batch] = [
+        (door, [*runs([clip(1), clip(2)]), *runs([refused])]),
+        (yard, runs([clip(0), clip(1), clip(2)])),
+    ]
+    first, second = write_batches(batches)
+    assert [getattr(one, "reason", None) for one in first] == [None, None, "TOO_FAR_AHEAD"]  # type: ignore[union-attr]
+    assert [isinstance(one, Ack) for one in second] == [True] * 3  # type: ignore[union-attr]
+    assert [type(one) for one in written] == [WriteRun, WriteRun]
+    assert [c.seq for c in alice.clips()] == [0, 0, 1, 1, 2, 2]
 
 
 def test_where_a_message_is_no_run() -> None:

@@ -404,3 +404,30 @@ def test_the_more_facts_the_more_clips_are_erased_in_one_commit(
             pretending.setattr(memory, "view", pretended)
             removal._remove(memory, ErasureRecord((), tuple(range(300))))
     assert (sum(reads), len(reads)) == (300, commits)
+
+
+def test_a_clip_that_comes_while_its_stream_is_erased_goes_with_it(
+    folder: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(folder, clock)
+    remove = removal._remove
+    with opened(folder, clock) as db:
+        user = db.user("alice")
+        late: list[str] = []
+
+        def interrupted(*arguments: Any) -> Any:
+            removed = remove(*arguments)
+            late.append(user.stream("door", space="cam").write(clip(1000)).clip_id)
+            user.remember("seen late", evidence=late)
+            return removed
+
+        monkeypatch.setattr(removal, "_remove", interrupted)
+        report = user.stream("door").erase()
+
+        assert report.streams == ("door",)
+        assert (report.clips, set(late) - set(report.clip_ids)) == (CLIPS + 1, set())
+        (seen_late,) = [fact for fact in user.facts() if fact.text == "seen late"]
+        assert seen_late.id in report.fact_ids
+        assert [info.name for info in user.streams()] == ["yard"]
+        assert {found.stream for found in user.clips(limit=1000)} == {"yard"}
+        assert db.verify().ok

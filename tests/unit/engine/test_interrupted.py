@@ -28,6 +28,7 @@ from memdb.store.mapped import MappedFile
 from memdb.store.structure import mark_clean
 from memdb.types.operation import PutValue
 from tests.both_edges import NEEDS_NATIVE
+from tests.interrupted_locks import free_after_each_interrupt
 from tests.unit.engine.conftest import CONFIG, clip
 from tests.unit.engine.door import filled, seqs
 from tests.unit.locks import in_a_wait
@@ -323,6 +324,21 @@ def test_who_listens_is_interrupted_as_it_takes_the_lock(db: EmbeddedDatabase) -
         goes_on(db)
         if not interrupt.came:
             break
+
+
+def test_who_waits_for_the_calls_on_a_user_is_interrupted_as_it_takes_the_lock(
+    db: EmbeddedDatabase,
+) -> None:
+    """Every call on any user takes it as well."""
+    db.user("alice").put("k", 1)
+    slots = db._users._slots
+    slot = slots.find("alice")
+    assert slot is not None
+    assert free_after_each_interrupt(
+        lambda: slots.wait_for_calls(slot), lambda: slots.find("alice")
+    )
+    slot.closing = False
+    goes_on(db)
 
 
 @pytest.mark.parametrize("is_new", [False, True])

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from perception.channel import Channel, ChannelClosed
+from tests.interrupted_locks import free_after_each_interrupt
 
 
 def test_items_come_in_order_and_then_the_end() -> None:
@@ -68,3 +69,8 @@ def test_a_writer_is_told_that_the_reader_left() -> None:
     threading.Timer(0.05, channel.close).start()
     with pytest.raises(ChannelClosed):
         channel.put(2)
+
+
+def test_ctrl_c_on_the_way_to_the_lock_leaves_it_free() -> None:
+    channel: Channel[int] = Channel(1000)
+    assert free_after_each_interrupt(lambda: channel.put(1), lambda: channel.is_empty) > 0

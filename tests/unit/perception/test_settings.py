@@ -63,6 +63,7 @@ def test_the_command_line_wins_and_labels_do_key_by_key(tmp_path: Path) -> None:
     [
         ("colour = 2\n" + PORCH, "colour: no such key; server, token,"),
         ("fps = 2\n" + PORCH, "fps: no such key; did you mean rate?"),
+        (PORCH + 'stream = "a.mp4"', "[camera.porch] stream: no such key; did you mean source?"),
         (PORCH + 'url = "a.mp4"', "[camera.porch] url: no such key; did you mean source?"),
         (PORCH + "sound_track = 1.5", "[camera.porch] sound_track: expected a whole number from 1, or"),
         (PORCH + "sound_track = true", "[camera.porch] sound_track: expected a whole number from 1"),
@@ -79,6 +80,7 @@ def test_the_command_line_wins_and_labels_do_key_by_key(tmp_path: Path) -> None:
         (PORCH + "labels = { zone = 1 }", "[camera.porch] labels: expected a table of texts"),
         (PORCH + "start = 2026-01-05", "[camera.porch] start: expected a time"),
         ("[camera.porch]\nrate = 2", "[camera.porch] has no source"),
+        ('[cameras.porch]\nsource = "a.mp4"', "cameras: no such key; a camera has a section [camera.NAME]"),
         ('camera = "a.mp4"', "camera: expected a section for each"),
         ('[camera]\nporch = "a.mp4"', "camera.porch: expected a section [camera.porch]"),
         (PORCH + PORCH, "[camera.porch] is there twice (at line 3, "),

@@ -229,6 +229,23 @@ def test_what_is_moved(is_live: bool, stamps: list[float], seen: list[float]) ->
     assert [(packet.dts, packet.pts) for packet in packets] == [(s * 1000, s * 1000) for s in seen]
 
 
+@pytest.mark.parametrize("early_s", [0.0, 3.0])
+def test_a_live_stream_that_was_silent_goes_on_at_its_time(early_s: float) -> None:
+    """Its last packets before the silence came with the first ones after it."""
+    came = [
+        *((stamp, max(0.0, stamp - early_s)) for stamp in range(26)),
+        *((stamp, 45.0) for stamp in (26, 27, 28)),
+        *((stamp, 45.0 + stamp) for stamp in range(4)),
+    ]
+    clock = iter(at_s for _, at_s in came)
+    mending = Stamps(is_live=True, clock_s=lambda: next(clock))
+    packets = [stamped(stamp) for stamp, _ in came]
+    for packet in packets:
+        assert mending.mend(packet) == [packet]
+    after = [(packet.dts or 0) / 1000 for packet in packets[-4:]]
+    assert after == [45.0 + early_s + stamp for stamp in range(4)]
+
+
 def write_leaning(path: Path, by_s: float) -> bytes:
     """A transport stream of 20 s whose pictures lean on later ones; when its 61st is shown is wrong by so much."""
     with av.open(str(path), "w", format="mpegts") as output:

@@ -26,8 +26,14 @@ COMMON = [
         *COMMON,
         (["--camera", "a b=/nowhere.mp4"], "field camera"),
         (["--encoder", "eyes"], "field encoder"),
-        (["--whisper", "ears"], "field whisper"),
-        (["--language", "de"], "camera porch: the model hears English only"),
+        (
+            ["--whisper", "ears"],
+            "known model (whisper-tiny.en, whisper-base) nor a directory (field whisper",
+        ),
+        (
+            ["--language", "de"],
+            "camera porch: the model hears English only; --whisper whisper-base",
+        ),
     ],
 )
 def test_of_an_ingest(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,6 +45,7 @@ def test_they_have_nothing_of_their_own(question: str) -> None:
         "Did anyone come?",
         "Did anything happen?",
         "Was anything said about the postman before?",
+        "When did we have everything before us?",
         "Who spoke?",
         "What was said?",
         "?",

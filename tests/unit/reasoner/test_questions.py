@@ -37,6 +37,23 @@ def test_a_question_of_asking_words_alone_is_its_own_subject() -> None:
     assert parse_question("What is there?").subject == "What is there?"
 
 
+@pytest.mark.parametrize(
+    ("text", "names_nothing"),
+    [
+        ("What was said?", True),
+        ("Who spoke at night?", True),
+        ("What happened yesterday?", True),
+        ("What is there?", True),
+        ("Was anything said about the cat?", False),
+        ("What was said while the cat was there?", False),
+        ('Who said "yesterday"?', False),
+        ("cat", False),
+    ],
+)
+def test_whether_it_says_what_it_is_about(text: str, names_nothing: bool) -> None:
+    assert parse_question(text).names_nothing is names_nothing
+
+
 def test_white_space_is_folded() -> None:
     assert parse_question("  When\nwas a  cat  on screen? ").text == "When was a cat on screen?"
 

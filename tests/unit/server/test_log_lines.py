@@ -13,6 +13,7 @@ import pytest
 
 from memdb.server import log_lines
 from memdb.server.logs import configure_logging
+from tests.interrupted_locks import free_after_each_interrupt
 
 log = logging.getLogger("x")
 
@@ -92,3 +93,12 @@ def test_a_reader_that_has_gone_is_no_error(reader: int) -> None:
     os.dup2(null, reader)  # the pipe has no reader any more
     os.close(null)
     assert not say(range(5)).is_alive()
+
+
+def test_ctrl_c_on_the_way_to_the_lock_leaves_it_free(reader: int) -> None:
+    handler = logging.getLogger().handlers[0]
+    assert isinstance(handler, log_lines.LineHandler)
+    record = logging.makeLogRecord({"msg": "said"})
+    # The pipe is full, so that lines wait for a thread; there is room for some.
+    say(range(1000))
+    assert free_after_each_interrupt(lambda: handler.emit(record), lambda: handler.emit(record)) > 0

@@ -41,12 +41,12 @@ def test_blocks_are_the_scan(tmp_path: Path, count: int) -> None:
                 for key, value in zip(keys, values, strict=True)
             ]
             assert in_blocks == one_by_one
-            payloads = [
-                bytes(payload)
-                for block in opened(txn, Table.CLIPS, Kind.RECORD, prefix)
-                for payload in block.payloads()
-            ]
-            assert payloads == [value[32:] for _, value in one_by_one]
+        payloads = [
+            bytes(payload)
+            for block in opened(txn, Table.CLIPS, Kind.RECORD)
+            for payload in block.payloads()
+        ]
+        assert payloads == [bytes(value[32:]) for _, value in txn.scan(Table.CLIPS)]
     environment.close()
 
 

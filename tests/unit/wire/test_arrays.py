@@ -13,7 +13,7 @@ from memdb.types import json_value
 from memdb.v1 import types_pb2 as pb
 from memdb.wire.arrays import (
     array_from_tensor,
-    matrix_from_proto,
+    matrix_elements,
     matrix_to_proto,
     tensor_from_proto,
     tensor_to_proto,
@@ -68,17 +68,17 @@ def test_vectors_keep_their_dtype() -> None:
 
 @pytest.mark.parametrize(
     ("rows", "dim", "size"),
-    [(0, 0, 0), (0, 3, 0), (1, 1, 3), (2**32 - 1, 2**32 - 1, 4), (2, 2**31, 0)],
+    [(0, 3, 4), (1, 1, 3), (2**32 - 1, 2**32 - 1, 4), (2, 2**31, 0)],
 )
 def test_bad_matrices(rows: int, dim: int, size: int) -> None:
     with pytest.raises(InvalidArgument) as caught:
-        matrix_from_proto(pb.Matrix(rows=rows, dim=dim, f32=b"\0" * size), "where")
+        matrix_elements(pb.Matrix(rows=rows, dim=dim, f32=b"\0" * size), "where")
     assert caught.value.field == "where"
 
 
 def test_matrix() -> None:
     matrix = np.arange(6, dtype=np.float32).reshape(2, 3)
-    assert same(matrix_from_proto(over_the_wire(matrix_to_proto(matrix)), "m"), matrix)
+    assert same(matrix_elements(over_the_wire(matrix_to_proto(matrix)), "m"), matrix)
 
 
 def test_tensor_checks_and_passes_through() -> None:

@@ -13,8 +13,9 @@ import numpy as np
 from memdb.config import ServerConfig
 from memdb.engine.database import EmbeddedDatabase
 from memdb.errors import MemdbError
-from memdb.server.gathered import Gathered, Ready, Told
+from memdb.server.gathered import Gathered
 from memdb.server.lot import Lot
+from memdb.server.ready_clips import Ready, Told
 from memdb.server.resources import Resources
 from memdb.types.clip import Clip
 from memdb.v1 import clip_service_pb2 as pb

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from memdb.server import gathered
-from memdb.server.gathered import Ready
+from memdb.server.ready_clips import Ready
 from tests.unit.server.gathered.bench import Bench, acks, committed, until
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from memdb.errors import InvalidArgument
 from memdb.server import gathered
-from memdb.server.gathered import Fate, Told
+from memdb.server.ready_clips import Fate, Told
 from tests.unit.server.gathered.bench import Bench, acks, committed, until
 
 
@@ -24,7 +24,7 @@ async def test_nothing_passes_a_commit_whose_thread_found_no_memory(
     first, second = bench.ready("a", 0), bench.ready("a", 1)
     second.behind = first.fate
     with monkeypatch.context() as patch:
-        patch.setattr(gathered, "_alone", no_memory)
+        patch.setattr(gathered, "committed_alone", no_memory)
         crowd.put(first)
         with pytest.raises(MemoryError):
             await asyncio.wait_for(first.outcome, 30)

@@ -6,9 +6,10 @@ from typing import cast
 
 import pytest
 
-from memdb.server.gathered import Fate, Gathered, Ready
+from memdb.server.gathered import Gathered
 from memdb.server.ingest import Ingest
 from memdb.server.lot import Lot
+from memdb.server.ready_clips import Fate, Ready
 from tests.unit.server.ingest.bench import Bench
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -271,11 +272,14 @@ async def test_a_read_that_is_given_up_loses_no_message() -> None:
 
 async def test_a_message_that_comes_as_its_read_is_given_up_is_the_next_readers() -> None:
     """In the same turn of the loop, and behind it."""
+    # Told together with the end of the write, the message would be read before anybody gives up.
+    is_busy = threading.Event()
 
     async def gives_up(_: Any, call: Any) -> None:
         reading = asyncio.ensure_future(call.read())
         await asyncio.sleep(0)
         await call.write(b"go")
+        is_busy.set()
         time.sleep(0.3)
         asyncio.get_running_loop().call_soon(reading.cancel)
         with pytest.raises(asyncio.CancelledError):
@@ -290,6 +294,7 @@ async def test_a_message_that_comes_as_its_read_is_given_up_is_the_next_readers(
                 told: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
                 answers = stream(iter(told.get, None), timeout=20)
                 found = [next(answers)]
+                assert is_busy.wait(10)
                 told.put(b"message")
                 found.append(next(answers))
                 told.put(None)
