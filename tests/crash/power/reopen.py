@@ -15,11 +15,12 @@ import sys
 
 from memdb.engine.database import EmbeddedDatabase
 from tests.crash.power.observed import observe
-from tests.crash.power.workload import CONFIG, mark
+from tests.crash.power.workload import CONFIG, give_small_files_blocks, mark
 
 
 def main() -> None:
     data, mark_path, *named = sys.argv[1:]
+    give_small_files_blocks()
     fd = os.open(mark_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with EmbeddedDatabase(data, config=CONFIG, embed_texts=False) as db:
         mark(fd, {"found": observe(db)})

@@ -60,8 +60,6 @@ CONFIG = EngineConfig(
 """A small map, so that it grows; few open users, so that they are closed and opened again."""
 INDEX = IndexConfig(checkpoint_rows=1)
 """Checkpoints of the smallest users too."""
-for _name, _value in (("COMMIT_BYTES_MIN", 4096), ("FILE_PARTS", 1), ("FREE_PARTS_MIN", 1)):
-    setattr(memdb.store.blocks_ahead, _name, _value)  # blocks behind the end of small files too
 ROUNDS = 4
 ERASED_AFTER = 2
 """The round at whose end one of the two lasting users is erased, for good."""
@@ -332,8 +330,15 @@ def mark(fd: int, line: object) -> None:
     os.write(fd, json.dumps(line).encode() + b"\n")
 
 
+def give_small_files_blocks() -> None:
+    """Have blocks laid out behind the end of small files too, in this process; for one that is the program's own."""
+    for name, value in (("COMMIT_BYTES_MIN", 4096), ("FILE_PARTS", 1), ("FREE_PARTS_MIN", 1)):
+        setattr(memdb.store.blocks_ahead, name, value)
+
+
 def work(data: str, mark_fd: int, seed: int) -> None:
-    """All steps, `ROUNDS` times, with the database closed and opened in between."""
+    """All steps, `ROUNDS` times, with the database closed and opened in between; in a process of its own."""
+    give_small_files_blocks()
     work = Work(mark_fd, seed)
     lasting = (f"alice{seed}", f"bob{seed}")
     for turn in range(ROUNDS):
