@@ -68,12 +68,18 @@ def test_an_interrupt_of_who_follows(
         if not interrupt.came:
             break
         tried += 1
-        goes_on(db)
-        for stream, epoch in ((door, times), (db.user("alice").stream(f"camera-{times}"), 0)):
-            stream.write(clip(0, epoch=epoch))
-            assert stream.write(clip(0, epoch=epoch)).duplicate
+        check_goes_on(db, times)
     assert tried > 30
     assert db.verify().ok
+
+
+def check_goes_on(db: EmbeddedDatabase, times: int) -> None:
+    """Writes go on, and the clips of both writers are there once."""
+    goes_on(db)
+    alice = db.user("alice")
+    for stream, epoch in ((alice.stream("door"), times), (alice.stream(f"camera-{times}"), 0)):
+        stream.write(clip(0, epoch=epoch))
+        assert stream.write(clip(0, epoch=epoch)).duplicate
 
 
 def waits(db: EmbeddedDatabase, commits: Commits, is_over: Callable[[], bool]) -> None:
@@ -123,10 +129,7 @@ def test_an_interrupt_of_who_is_followed(
         if not interrupt.came:
             break
         tried += 1
-        goes_on(db)
-        for stream, epoch in ((door, times), (db.user("alice").stream(f"camera-{times}"), 0)):
-            stream.write(clip(0, epoch=epoch))
-            assert stream.write(clip(0, epoch=epoch)).duplicate
+        check_goes_on(db, times)
     assert tried > 30
     assert db.verify().ok
 
