@@ -330,5 +330,7 @@ def test_a_mutant_is_caught(
     # 1: tests were run and some failed.
     assert run.wait() == 1, f"not caught by {mutant.test}:\n{shown[-2000:]}"
     assert mutant.says in shown, f"caught, but not for what it does:\n{shown[-2000:]}"
+    if mutant.test.startswith("tests/crash/"):
+        assert f"again: MEMDB_CRASH_SEED={DRAWN_FROM} " in shown, "nobody could run it again"
     report(f"mutant {name}: caught by {mutant.test} in {passed:.0f} s, {spent:.0f} of a core")
     assert spent < CAUGHT_WITHIN_S
