@@ -168,6 +168,13 @@ MUTANTS = {
         "    new.unlink()\n",
         "tests/crash/test_erase.py::test_erased_markers_are_in_no_file",
     ),
+    "a backup acknowledged before its name is durable": Mutant(
+        "memdb/store/appearing.py",
+        "        sync_directory(target.parent)\n    except OSError as error:\n        # Power",
+        "        pass\n    except OSError as error:\n        # Power",
+        "tests/crash/test_power_loss.py::test_what_was_acknowledged_outlives_power_loss",
+        says="archive a0 is gone",
+    ),
     "wall clock believed": Mutant(
         "memdb/engine/retention_clock.py",
         "            reach_ns = state.sweep_ns + self._allowed(state.user, steady_ns)\n",
