@@ -18,8 +18,7 @@ from typing import Final
 from memdb.store import libc
 
 COMMIT_BYTES_MIN: Final = 4 << 20
-"""Of a commit before which it is done.  Who makes smaller ones alone gets along with the threshold that there is, and
-has LMDB's lists of 3 MiB for each open user in mappings of their own, of which little is ever touched."""
+"""Of a commit before which it is done; who makes smaller ones alone gets along with the threshold that there is."""
 BLOCK_BYTES: Final = (32 << 20) - (64 << 10)
 """With what the allocator adds it is still one that it learns from."""
 
