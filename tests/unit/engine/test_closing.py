@@ -275,7 +275,12 @@ def test_who_is_interrupted_twice_closes_it_once_more(
         db.close()
     assert again.came
     synced.clear()
-    closer = threading.Thread(target=lambda: (db.hurry(), db.close()), daemon=True)
+
+    def close() -> None:
+        db.hurry()
+        db.close()
+
+    closer = threading.Thread(target=close, daemon=True)
     closer.start()
     closer.join(60)
     assert not closer.is_alive(), "it hangs"
