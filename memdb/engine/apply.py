@@ -30,7 +30,8 @@ from memdb.engine.apply_run import one_by_one, write_run
 from memdb.engine.apply_standing import create_standing, remove_standing
 from memdb.engine.apply_stream import space_no_of, stream_of
 from memdb.engine.apply_value import remove_value
-from memdb.errors import DataLoss, FailedPrecondition, MemdbError, NotFound, ResourceExhausted
+from memdb.engine.snapshots import ended_snapshots
+from memdb.errors import FailedPrecondition, MemdbError, NotFound, ResourceExhausted
 from memdb.store import schema
 from memdb.store.records import (
     LogEntry,
@@ -38,7 +39,6 @@ from memdb.store.records import (
     SnapshotRecord,
     ValueRecord,
     pack,
-    unpack,
 )
 from memdb.store.schema import Table
 from memdb.store.transaction import Transaction
@@ -241,7 +241,8 @@ def _configure(txn: Transaction, applied: Applied, space: Space) -> int:
 
 def _put_snapshot(txn: Transaction, applied: Applied, operation: PutSnapshot) -> Snapshot:
     if txn.count(Table.SNAPSHOTS) >= SNAPSHOTS_MAX:
-        _collect_expired(txn, operation.created_ns)
+        for ended in ended_snapshots(txn, operation.created_ns):
+            txn.delete(Table.SNAPSHOTS, ended)
     key = operation.name.encode()
     if txn.count(Table.SNAPSHOTS) >= SNAPSHOTS_MAX and txn.get(Table.SNAPSHOTS, key) is None:
         raise ResourceExhausted(
@@ -269,15 +270,3 @@ def _put_snapshot(txn: Transaction, applied: Applied, operation: PutSnapshot) ->
         operation.expires_ns,
         applied.draft.user,
     )
-
-
-def _collect_expired(txn: Transaction, now_ns: int) -> None:
-    expired: list[bytes] = []
-    for key, stored in txn.scan(Table.SNAPSHOTS):
-        try:
-            if unpack(Table.SNAPSHOTS, key, stored, SnapshotRecord).expires_ns <= now_ns:
-                expired.append(key)
-        except DataLoss:
-            continue  # it must not stop the others; `verify` names it
-    for key in expired:
-        txn.delete(Table.SNAPSHOTS, key)

@@ -11,6 +11,7 @@ from memdb.engine.applied import Applied, Removed
 from memdb.engine.apply_standing import leave_stream
 from memdb.engine.effects import RemovedClip, ThinnedVersion
 from memdb.engine.holds import held, is_held, stream_named
+from memdb.engine.snapshots import ended_snapshots
 from memdb.errors import DataLoss, FailedPrecondition
 from memdb.store import removal, schema, standing
 from memdb.store.idents import IdKind, make_id
@@ -152,7 +153,10 @@ def thin_clips(txn: Transaction, applied: Applied, operation: ThinClips) -> Remo
 
 
 def collect_versions(txn: Transaction, applied: Applied, operation: CollectVersions) -> Removed:
-    """Remove superseded versions and note the moments that can no more be told."""
+    """Remove superseded versions and note the moments that can no more be told.
+
+    Snapshots whose leases had ended go in the same commit: one that is there keeps its moment, and would be believed.
+    """
     collected: list[int] = []
     spans: list[tuple[int, int]] = []
     size = 0
@@ -163,6 +167,8 @@ def collect_versions(txn: Transaction, applied: Applied, operation: CollectVersi
         if stored is None
         else unpack(Table.META, schema.META_HISTORY, stored, HistoryRecord).collected
     )
+    ended_ns = operation.ended_ns
+    ended = [] if ended_ns is None else ended_snapshots(txn, ended_ns)
     for clip_no, birth, death in operation.versions:
         for version in _readable_versions(txn, clip_no):
             if version.birth != birth or is_held(applied, version.record.stream_no):
@@ -176,6 +182,9 @@ def collect_versions(txn: Transaction, applied: Applied, operation: CollectVersi
         merged = bounded_spans(merge_spans([*spans, *before]))
         txn.put(Table.META, schema.META_HISTORY, pack(schema.META_HISTORY, HistoryRecord(merged)))
         applied.draft.collected = merged
+        for key in ended:
+            txn.delete(Table.SNAPSHOTS, key)
+            applied.entries.append(LogEntry("release", name=key.decode()))
         applied.entries.append(LogEntry("collect", no=len(collected)))
     return Removed(tuple(collected), (), size)
 

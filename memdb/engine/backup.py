@@ -316,6 +316,8 @@ def _copied(
         data_key=key_id,
     )
     base = None if growing.parent is None else growing.parent.users.get(name)
+    if base is not None and txn.has_unknown_tables():
+        base = None  # no delta would tell what changed there
     if base is not None and _continues(txn, entry, base):
         if base.revision == entry.revision:
             return replace(entry, kind=UNCHANGED, files=())

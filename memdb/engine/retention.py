@@ -75,7 +75,10 @@ def sweep_user(
     if reading is None:
         return
     if history_s is not None:
-        yield from _collect(memory, reading.clock_ns - history_s * 10**9)
+        # A lease is given by the wall clock, and what it kept goes when both clocks say that it has ended.
+        yield from _collect(
+            memory, reading.clock_ns - history_s * 10**9, min(reading.clock_ns, reading.wall_ns)
+        )
     mark = view.state.sweep_ns
     if reading.agrees if mark is None else reading.clock_ns - mark >= _MARK_STEP_NS:
         removal.one(memory.write([MarkSweep(reading.clock_ns)]))
@@ -156,13 +159,13 @@ def _carried_out(memory: UserMemory, wanted: Plan) -> Iterator[SweepReport]:
         yield SweepReport(clips=len(taken.clip_nos), bytes_removed=taken.size)
 
 
-def _collect(memory: UserMemory, before_ns: int) -> Iterator[SweepReport]:
+def _collect(memory: UserMemory, before_ns: int, now_ns: int) -> Iterator[SweepReport]:
     """Remove superseded versions whose successor is older than ``before_ns`` and which no snapshot
-    needs.
+    needs whose lease has not ended.
     """
     view = memory.view
     horizon = memory.revision_at(view, before_ns)
-    pinned = np.array(sorted(_pinned(memory)), np.uint64)
+    pinned = np.array(sorted(_pinned(memory, now_ns)), np.uint64)
     for partition in view.partitions.values():
         column = partition.columns
         birth, death = column["birth"], column["death"]
@@ -181,15 +184,17 @@ def _collect(memory: UserMemory, before_ns: int) -> Iterator[SweepReport]:
         )
         for begin in range(0, len(versions), removal.BATCH_CLIPS):
             batch = tuple(versions[begin : begin + removal.BATCH_CLIPS])
-            outcome = removal.one(memory.write([CollectVersions(batch)]))
+            outcome = removal.one(memory.write([CollectVersions(batch, now_ns)]))
             assert isinstance(outcome, Removed), "what a removal gives"
             yield SweepReport(versions=len(outcome.clip_nos), bytes_removed=outcome.size)
 
 
-def _pinned(memory: UserMemory) -> set[int]:
-    """Revisions that snapshots hold, expired ones that were not collected yet included."""
+def _pinned(memory: UserMemory, now_ns: int) -> set[int]:
+    """Revisions that snapshots hold."""
     with memory.environment.read() as txn:
         return {
-            unpack(Table.SNAPSHOTS, key, stored, SnapshotRecord).revision
+            record.revision
             for key, stored in txn.scan(Table.SNAPSHOTS)
+            for record in (unpack(Table.SNAPSHOTS, key, stored, SnapshotRecord),)
+            if record.expires_ns > now_ns
         }

@@ -50,10 +50,22 @@ def check_snapshot(txn: Transaction, user: str, snapshot: Snapshot, now_ns: int)
     return snapshot.revision
 
 
+def ended_snapshots(txn: Transaction, now_ns: int) -> list[bytes]:
+    """Keys of those whose leases have ended; damaged ones are passed over, `verify` names them."""
+    ended: list[bytes] = []
+    for key, stored in txn.scan(Table.SNAPSHOTS):
+        try:
+            if unpack(Table.SNAPSHOTS, key, stored, SnapshotRecord).expires_ns <= now_ns:
+                ended.append(key)
+        except DataLoss:
+            continue  # it must not stop the others
+    return ended
+
+
 def is_kept(txn: Transaction, revision: int) -> bool:
     """Whether a snapshot keeps all that the revision needs.
 
-    One whose lease has ended does until it is collected, and a sweep collects it first.
+    One whose lease has ended does until it is collected, which a commit does that takes what it kept.
     """
     for key, stored in txn.scan(Table.SNAPSHOTS):
         try:

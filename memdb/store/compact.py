@@ -27,12 +27,14 @@ from memdb.store.derived import derived_bytes, drop_derived, sweep_derived
 from memdb.store.disk import file_bytes_max
 from memdb.store.files import TEMPORARY, real_file, sync_directory, sync_file
 from memdb.store.live import live_bytes
-from memdb.store.schema import DATA_FILE, Table
+from memdb.store.schema import DATA_FILE
 from memdb.store.system import told_full, words_of
 
 _TXN_BYTES: Final = 32 << 20
 """Bytes of one transaction of the copy."""
 _MAP_SPARE: Final = 64 << 20
+_TABLES_MAX: Final = 128
+"""Tables of an environment, with those that a newer release made, which only adds."""
 _COPY_SHARE: Final = 32
 _COPY_SPARE: Final = 64 << 10
 """Beyond what is alive: pages that the copy's own transactions free, a 32nd and so many bytes."""
@@ -134,9 +136,7 @@ def _new_file(old: Path) -> Path:
 def _live(path: Path, size: int) -> int:
     """Bytes that the environment in ``path`` holds."""
     with (
-        lmdb.open(
-            str(path), map_size=size, max_dbs=len(Table) + 1, create=False, lock=True
-        ) as source,
+        lmdb.open(str(path), map_size=size, max_dbs=_TABLES_MAX, create=False, lock=True) as source,
         source.begin() as txn,
     ):
         with txn.cursor() as names:
@@ -145,13 +145,12 @@ def _live(path: Path, size: int) -> int:
 
 
 def _copy(path: Path, new: Path, size: int) -> None:
-    tables = len(Table) + 1
     with (
-        lmdb.open(str(path), map_size=size, max_dbs=tables, create=False, lock=True) as source,
+        lmdb.open(str(path), map_size=size, max_dbs=_TABLES_MAX, create=False, lock=True) as source,
         lmdb.open(
             str(new),
             map_size=2 * size + _MAP_SPARE,
-            max_dbs=tables,
+            max_dbs=_TABLES_MAX,
             subdir=False,
             lock=False,
             sync=False,  # synced as a whole before it counts

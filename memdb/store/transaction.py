@@ -24,6 +24,7 @@ _AROUND_BYTES: Final = 64 << 10
 BLOCK_ENTRIES: Final = 512
 """Entries of a `Transaction.blocks` at most: enough that what is paid for each block is little, fewer than what sets
 off Python's collector."""
+_NAMES: Final = frozenset(table.value.encode() for table in Table)
 BLOCK_BYTES: Final = 4 << 20
 """Of values that are decrypted together; one that is larger is a block of its own."""
 
@@ -104,6 +105,12 @@ class Transaction:
     def clear(self, table: Table) -> None:
         """Remove every entry of the table."""
         self._txn.drop(self._handles[table], delete=False)
+
+    def has_unknown_tables(self) -> bool:
+        """Whether there are tables that a newer release made, which only adds: of those nothing is known here."""
+        with self._txn.cursor() as names:
+            found = names.iternext(keys=True, values=False)
+            return any(bytes(name) not in _NAMES for name in found)
 
     def count(self, table: Table) -> int:
         """Entries of the table."""

@@ -76,9 +76,9 @@ def upgrade(
 
     target, convert: the format to reach, and how an entry gets there (`renewed`, by default).
 
-    Raises what `DataDirectory` does, `DataLoss` naming the value that cannot be read,
-    `ResourceExhausted` (``DISK_FULL``), `Unavailable` (``IO_FAILED``, ``OPEN_FAILED``); the
-    directory is as it was then.
+    Raises what `DataDirectory` does (``FORMAT_NEWER`` also of one that it opens), `DataLoss` naming the
+    value that cannot be read, `ResourceExhausted` (``DISK_FULL``), `Unavailable` (``IO_FAILED``,
+    ``OPEN_FAILED``); the directory is as it was then.
     """
     target = target or FormatLine(FORMAT)
     try:
@@ -89,6 +89,7 @@ def upgrade(
         # A call that was cut short at its very end: then the new key opens it.
         return _ended(path, new_master_key, error)
     try:
+        _check_not_older(directory, target)
         _check_swappable(directory)
         with system_errors(STAGED):
             staged = _begin(directory, target, new_master_key)
@@ -129,6 +130,22 @@ def _ended(
         return UpgradeReport(directory.format.number, len(folders), 0, size, size)
     finally:
         directory.close()
+
+
+def _check_not_older(directory: DataDirectory, target: FormatLine) -> None:
+    """Refuse a directory of a newer format, which may be open here all the same: what that one adds
+    would be left out of the copy, and nobody told.
+
+    Raises `FailedPrecondition` (``FORMAT_NEWER``).
+    """
+    if directory.format.number > target.number:
+        raise FailedPrecondition(
+            f"written by a newer memdb (format {directory.format.number}), which has what this one "
+            f"(format {target.number}) does not copy: use that one's upgrade",
+            reason="FORMAT_NEWER",
+            field="format",
+            value=directory.format.number,
+        )
 
 
 def _check_swappable(directory: DataDirectory) -> None:

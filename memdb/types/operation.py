@@ -169,10 +169,12 @@ class SetRetention:
 
 @dataclass(frozen=True, slots=True)
 class CollectVersions:
-    """Remove superseded versions of clips that were open."""
+    """Remove superseded versions of clips that were open, and the snapshots that kept some of them."""
 
     versions: tuple[tuple[int, int, int], ...]
     """(clip number, birth, death) each."""
+    ended_ns: int | None = None
+    """Snapshots whose leases had ended by then keep nothing; None: all keep what they need."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,21 +61,22 @@ def directory(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
     """A directory on disk: removed, since a hundred cycles leave much, or kept when the test failed."""
     yield tmp_path
     call = getattr(request.node, "crash_call", None)
-    if call is not None and call.failed:
-        _figures.append(
-            f"kept {tmp_path}; again: MEMDB_CRASH_SEED={SEED} {_sizes()}"
-            f"python -m pytest '{request.node.nodeid}'"
-        )
-    else:
+    if call is None or not call.failed:
         shutil.rmtree(tmp_path)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    """Let fixtures know how the test ended."""
+    """Let fixtures know how the test ended, and say of one that failed what it leaves and how to run it again."""
     made: pytest.TestReport = yield  # type: ignore[assignment]
     if made.when == "call":
         item.crash_call = made  # type: ignore[attr-defined]
+        if made.failed:
+            kept = getattr(item, "funcargs", {}).get("tmp_path")
+            _figures.append(
+                ("" if kept is None else f"kept {kept}; ")
+                + f"again: MEMDB_CRASH_SEED={SEED} {_sizes()}python -m pytest '{item.nodeid}'"
+            )
     return made  # type: ignore[return-value]
 
 

@@ -205,9 +205,18 @@ def foreign(lives: dict[str, Life], kind: str) -> tuple[Life, bytes]:
             return lives["other way"], lives["now"].index
 
 
+def keep(life: Life, content: bytes, kept: Path) -> None:
+    """Keep a directory with such a file, as it was before anybody looked at it."""
+    shutil.copytree(life.data, kept)
+    (folder_of(kept, "alice") / DERIVED_FILE).write_bytes(content)
+
+
 @pytest.mark.timeout(3600)
 def test_no_file_in_the_place_of_a_checkpoint_changes_an_answer(
-    lives: dict[str, Life], report: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+    lives: dict[str, Life],
+    directory: Path,
+    report: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: Counter[str] = Counter()
     wrong: list[str] = []
@@ -228,11 +237,13 @@ def test_no_file_in_the_place_of_a_checkpoint_changes_an_answer(
             (name,) = (name for name, one in lives.items() if one is life)
             places[name].write_bytes(content)
             found, used = answers(life.data)
-            if found != life.answers:
-                wrong.append(f"{kind} {case}: another answer")
+            bad = [] if found == life.answers else ["another answer"]
             seen[f"{kind}: {'used' if used else 'not used'}"] += 1
             if content not in [one.index for one in lives.values()] and used:
-                wrong.append(f"{kind} {case}: used though it was damaged")
+                bad.append("used though it was damaged")
+            wrong += [f"{kind} {case}: {what}" for what in bad]
+            if bad:
+                keep(life, content, directory / f"{kind} {case}")
     report(
         f"checkpoint: {sum(seen.values())} files, "
         + ", ".join(f"{what} {count}" for what, count in sorted(seen.items()))

@@ -228,7 +228,10 @@ def faults(life: Life, kind: str, found: Told, *, is_damaged: bool) -> Iterator[
 
 @pytest.mark.timeout(3600)
 def test_no_lists_in_the_place_of_a_users_own_change_an_answer(
-    lives: dict[str, Life], report: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+    lives: dict[str, Life],
+    directory: Path,
+    report: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: Counter[str] = Counter()
     wrong: list[str] = []
@@ -246,8 +249,12 @@ def test_no_lists_in_the_place_of_a_users_own_change_an_answer(
                 content = damaged(content, chosen.choice(ALTERED), chosen)
             place(life.data).write_bytes(content)
             found = told(life.data)
-            bad = faults(life, kind, found, is_damaged=content != whole)
+            bad = list(faults(life, kind, found, is_damaged=content != whole))
             wrong += [f"{kind} {case}: {what}" for what in bad]
+            if bad:
+                kept = directory / f"{kind} {case}"
+                shutil.copytree(life.data, kept)
+                place(kept).write_bytes(content)
             seen[f"{kind}: {'by lists' if any(found.approximate) else 'exact'}"] += 1
     report(
         f"lists of a checkpoint: {sum(seen.values())} files, "

@@ -1,7 +1,9 @@
 """Known ways to be wrong, and the test that must notice each.
 
 A mutant is a copy of the source with one piece of text replaced.  Its test must pass on the source as
-it is (the suite sees to that) and fail on the copy; a harness that would not notice is worth nothing.
+it is (the suite sees to that) and fail on the copy; a harness that would not notice is worth nothing.  Nor is a mutant
+that merely breaks: it has to be a program, and where more than a comparison could fail, what is said has to be what
+its fault does.
 """
 
 from __future__ import annotations
@@ -39,6 +41,8 @@ class Mutant:
     after: str
     test: str
     """What must fail."""
+    says: str = ""
+    """What it has to say then."""
     needs: str = ""
     """A module that it is about, which need not be installed."""
 
@@ -62,22 +66,33 @@ MUTANTS = {
         "            readahead=True,\n",
         "            readahead=True,\n            sync=False,\n",
         "tests/crash/test_syncs.py",
+        says="the commit was not synced before it was acknowledged",
     ),
     "acknowledged before the commit": Mutant(
-        "memdb/engine/commits.py",
-        "            self._environment.write(change, group.size, waiting, gives_up=group.gives_up)\n",
-        "            __import__('threading').Timer(\n"
-        "                0.2, self._environment.write, (change, group.size, waiting)\n"
-        "            ).start()\n",
+        "memdb/store/environment.py",
+        "        self._writes.write_ready("
+        "ready, change, bytes_hint, committing, refused, gives_up=gives_up)\n",
+        "        later = lambda: self._writes.write_ready(\n"
+        "            ready, change, bytes_hint, _nothing, refused, gives_up=gives_up\n"
+        "        )\n"
+        "        __import__('threading').Timer(0.2, later).start()\n"
+        "        committing()\n",
         "tests/crash/test_syncs.py",
+        says="the commit was not synced before it was acknowledged",
     ),
     "vector in a second transaction": Mutant(
-        "memdb/engine/commits.py",
-        "            self._environment.write(change, group.size, waiting, gives_up=group.gives_up)\n",
-        "            later = {Table.VECTORS: group.entries.pop(Table.VECTORS, {})}\n"
-        "            self._environment.write(change, group.size, waiting, gives_up=group.gives_up)\n"
-        "            self._environment.write(lambda txn: (write_into(txn, later) is None, None))\n",
+        "memdb/store/environment.py",
+        "        self._writes.write_ready("
+        "ready, change, bytes_hint, committing, refused, gives_up=gives_up)\n",
+        "        for vectors, told in ((False, _nothing), (True, committing)):\n"
+        "            def put(txn):\n"
+        "                for name, puts, _ in ready.tables:\n"
+        "                    for key, value in puts.items() if (name == b'vectors') is vectors else ():\n"
+        "                        txn.put(Table(name.decode()), key, value)\n"
+        "                return True, None\n"
+        "            self._writes.write(put, bytes_hint, told, gives_up=gives_up)\n",
         "tests/crash/test_embedded_kill.py::test_a_failpoint",
+        says="has no global memory",
     ),
     "a number that is there taken for a new one": Mutant(
         "memdb/engine/reached.py",
@@ -87,15 +102,30 @@ MUTANTS = {
     ),
     "checksum not checked": Mutant(
         "memdb/store/envelope.py",
-        "    if _checksum(view[:_PREFIX_BYTES].tobytes(), key, checksum) != stated:\n",
-        "    if False:\n",
+        "            _xxh3(head[:_PREFIX_BYTES] + key + _packed(checksum)) == stated\n            and length",
+        "            length",
         "tests/property/test_stored_bytes.py",
+        says="DID NOT RAISE DataLoss",
+    ),
+    "checksums of values that are opened together not checked": Mutant(
+        "memdb/store/opened.py",
+        '        (heads["checksum"] == np.array(sums, np.uint64)).all()\n',
+        "        True\n",
+        "tests/unit/store/test_opened.py",
+        says="DID NOT RAISE DataLoss",
     ),
     "checksum of short-term memory not checked": Mutant(
         "memdb/store/clips.py",
         "    elif xxhash.xxh3_64_intdigest(stored) != description.checksum:\n",
         "    elif False:\n",
         "tests/unit/engine/test_quarantine.py",
+    ),
+    "checksum of short-term memory that was read before not checked": Mutant(
+        "memdb/store/clips.py",
+        "    if xxhash.xxh3_64_intdigest(payload) != checksum:\n",
+        "    if False:\n",
+        "tests/unit/engine/test_clip_cache.py",
+        says="DID NOT RAISE DataLoss",
     ),
     "relevance of the best scores alone": Mutant(
         "memdb/engine/relevance.py",
@@ -114,12 +144,14 @@ MUTANTS = {
         '    temporary = parent / f".new-{path.name}-{secrets.token_hex(4)}"\n',
         "    temporary = path\n",
         "tests/crash/test_syncs.py",
+        says="MISSING: a table is missing",
     ),
     "size limit trusted": Mutant(
         "memdb/codecs/frames.py",
         "    if header.content_size != size:\n",
         "    if False:\n",
         "tests/property/test_tensors.py",
+        says="MemoryError",
     ),
     "tenant check skipped": Mutant(
         "memdb/store/idents.py",
@@ -128,12 +160,20 @@ MUTANTS = {
         "        or body[0] != kind\n",
         "        body[0] != kind\n",
         "tests/property/test_stored_bytes.py",
+        says="test_an_id_gives_back_its_number_to_its_user_only",
     ),
     "erased pages kept": Mutant(
         "memdb/store/compact.py",
         "    new.rename(old)\n",
         "    new.unlink()\n",
         "tests/crash/test_erase.py::test_erased_markers_are_in_no_file",
+    ),
+    "a backup acknowledged before its name is durable": Mutant(
+        "memdb/store/appearing.py",
+        "        sync_directory(target.parent)\n    except OSError as error:\n        # Power",
+        "        pass\n    except OSError as error:\n        # Power",
+        "tests/crash/test_power_loss.py::test_what_was_acknowledged_outlives_power_loss",
+        says="archive a0 is gone",
     ),
     "wall clock believed": Mutant(
         "memdb/engine/retention_clock.py",
@@ -252,7 +292,9 @@ def mutated(name: str, source: Path) -> Iterator[None]:
     path = source / mutant.file
     text, times = path.read_text("utf-8"), path.stat()
     assert text.count(mutant.before) == 1, "the text to replace is no more there: mend the mutant"
-    path.write_text(text.replace(mutant.before, mutant.after), "utf-8")
+    wrong = text.replace(mutant.before, mutant.after)
+    compile(wrong, mutant.file, "exec")  # or whatever loads it fails, and nothing was noticed
+    path.write_text(wrong, "utf-8")
     # Bytecode is told apart by seconds and size: each mutant of a file has a second of its own.
     second_ns = times.st_mtime_ns + (1 + list(MUTANTS).index(name)) * 10**9
     os.utime(path, ns=(second_ns, second_ns))
@@ -294,5 +336,8 @@ def test_a_mutant_is_caught(
     passed, spent = time.monotonic() - begin, run.processor_s
     # 1: tests were run and some failed.
     assert run.wait() == 1, f"not caught by {mutant.test}:\n{shown[-2000:]}"
+    assert mutant.says in shown, f"caught, but not for what it does:\n{shown[-2000:]}"
+    if mutant.test.startswith("tests/crash/"):
+        assert f"again: MEMDB_CRASH_SEED={DRAWN_FROM} " in shown, "nobody could run it again"
     report(f"mutant {name}: caught by {mutant.test} in {passed:.0f} s, {spent:.0f} of a core")
     assert spent < CAUGHT_WITHIN_S

@@ -42,8 +42,8 @@ OF_PROGRAM = STATES * 58 // 100 if STATES >= FULL else STATES
 OF_RECOVERIES = max(3, STATES // 300), 20
 """Recordings of recoveries, and disks of each."""
 OF_RELAXED = max(60, STATES // 40)
-OF_KILL = max(8, STATES // 380)
-"""Disks after each of some 130 kills."""
+OF_KILL = max(8, STATES // 540)
+"""Disks after each of some 185 kills."""
 OF_ONE_RECORDING = 2000
 
 

@@ -21,9 +21,10 @@ import numpy as np
 
 from memdb import MemdbError
 from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.restore import verify_archive
 from memdb.server.process import collect_seldom
 from tests.crash.power.observed import Observed, observe
-from tests.crash.power.workload import CONFIG, SPACE, clip_of, value_of
+from tests.crash.power.workload import ARCHIVES, CONFIG, SPACE, clip_of, value_of
 
 _MARKER: Final = re.compile(rb"Z[0-9a-f]{23}")
 
@@ -47,7 +48,8 @@ def faults_of(path: Path, expected: dict[str, Any]) -> list[str]:
         return [f"{type(error).__name__} {error.reason}: {error}"]
     except Exception as error:
         return [f"untyped {error!r}"]
-    return faults + _bytes_of(path, set(expected["markers"]))
+    faults += _bytes_of(path, set(expected["markers"]))
+    return faults + _archives(path.parent / ARCHIVES, expected["archives"])
 
 
 def _compare(
@@ -147,6 +149,20 @@ def _used(db: EmbeddedDatabase, found: Observed, resend: list[Any] | None) -> li
     name = next((key.split()[1] for key in found if key.startswith("user ")), "after")
     db.user(name).put("after", True)
     return [] if db.user(name).get("after") is True else ["a new value is not there"]
+
+
+def _archives(folder: Path, acknowledged: Sequence[str]) -> list[str]:
+    """Backups that were acknowledged are there, and whatever has a name is whole."""
+    there = {path.name for path in folder.glob("[!.]*")}
+    faults = [f"archive {name} is gone" for name in acknowledged if name not in there]
+    for name in sorted(there):
+        try:
+            faults += [
+                f"archive {name}: {one}" for one in verify_archive(folder / name).damaged_files
+            ]
+        except MemdbError as error:
+            faults.append(f"archive {name}: {error}")
+    return faults
 
 
 def _bytes_of(path: Path, markers: set[str]) -> list[str]:

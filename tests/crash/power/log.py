@@ -72,6 +72,8 @@ class Expected:
     """The step in flight is all or nothing."""
     markers: set[str] = field(default_factory=set)
     resend: list[Any] | None = None
+    archives: list[str] = field(default_factory=list)
+    """Names of backups that were acknowledged."""
     acknowledged: int = 0
     """Steps that changed something."""
     relaxed: bool = False
@@ -82,6 +84,9 @@ class Expected:
     def mark(self, line: bytes) -> None:
         """Take a mark in."""
         told = json.loads(line)
+        if "archived" in told:
+            self.archives.append(told["archived"])
+            return
         if "found" in told:
             self.now, self.next, self.whole = told["found"], {}, False
             self.steps = [(dict(self.now), True)]
@@ -112,5 +117,6 @@ class Expected:
             "whole": self.whole,
             "markers": sorted(self.markers),
             "resend": self.resend,
+            "archives": self.archives,
             "steps": self.steps if self.relaxed else None,
         }

@@ -289,12 +289,16 @@ int truncate(const char *path, off_t size)
         LOCKED(note('X', -1, 0, size, full, NULL, NULL, 0));
     return syscall(SYS_truncate, path, size);
 }
+/* Refused, as of files that cannot be copied so: whoever copies one writes it then, which is seen. */
 ssize_t sendfile(int to, int from, off_t *offset, size_t size)
 {
-    if (is(to, BELOW))
-        LOCKED(note('X', to, 0, 0, "sendfile", NULL, NULL, 0));
+    if (is(to, BELOW)) {
+        errno = EINVAL;
+        return -1;
+    }
     return syscall(SYS_sendfile, to, from, offset, size);
 }
+ssize_t sendfile64(int to, int from, off_t *offset, size_t size) { return sendfile(to, from, offset, size); }
 ssize_t copy_file_range(int from, off_t *at, int to, off_t *at2, size_t size, unsigned flags)
 {
     if (is(to, BELOW))

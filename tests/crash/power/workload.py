@@ -4,7 +4,8 @@ step what that step changes; run under `recorder.c`.
 A mark is a line of JSON: ``{"next": {name: value or null}, "whole": bool}`` before a step, in the
 words of `tests.crash.power.observed`, and ``{"done": true, "markers": [...], "resend": [...]}`` once memdb has
 acknowledged it.  markers: texts of which no byte may be in any file from then on.  resend: (user,
-stream, seq) of a clip that, sent again, must be a duplicate.
+stream, seq) of a clip that, sent again, must be a duplicate.  ``{"archived": NAME}`` tells of a backup that was
+acknowledged: it lies beside the directory, in `ARCHIVES`, and has to be whole from then on.
 
 ``MEMDB_POWER_MUTANT`` breaks durability on purpose, so that the harness can be seen to notice:
 ``nosync`` opens LMDB without syncs, ``latesync`` syncs each commit when the next one begins, so after it was
@@ -63,6 +64,8 @@ INDEX = IndexConfig(checkpoint_rows=1)
 ROUNDS = 4
 ERASED_AFTER = 2
 """The round at whose end one of the two lasting users is erased, for good."""
+ARCHIVES = "archives"
+"""The folder beside the directory."""
 UPGRADED_AFTER = 1
 """The round after which the directory is made anew, by copy and swap."""
 
@@ -310,6 +313,14 @@ class Work:
             self.db.user(user_id).stream(stream).set_retention(None)
         self._seqs[user_id, stream] = seqs[-3:]
 
+    def backup(self, turn: int) -> None:
+        """An archive in every round, full or upon the one before by turns."""
+        archives = self.db._directory.path.absolute().parent / ARCHIVES
+        self.db.backup(
+            archives / f"a{turn}", parent=archives / f"a{turn - 1}" if turn % 2 else None
+        )
+        mark(self._mark_fd, {"archived": f"a{turn}"})
+
     def erase_user(self, user_id: str) -> None:
         mine = {name for name in self._known if name.split()[1] == user_id}
         changes: dict[str, str | None] = dict.fromkeys(sorted(mine))
@@ -354,6 +365,7 @@ def work(data: str, mark_fd: int, seed: int) -> None:
             work.clips(passing, "door", 3)
             work.facts(passing, 0)
             work.erase_user(passing)
+            work.backup(turn)
             if turn == ERASED_AFTER:
                 work.erase_user(lasting[1])
         if turn == UPGRADED_AFTER:

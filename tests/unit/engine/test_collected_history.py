@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from memdb import FailedPrecondition, Retention, Utterance
+from memdb import FailedPrecondition, NotFound, Retention, Utterance
 from memdb.clock import ManualClock
 from memdb.config import EngineConfig
 from memdb.engine import apply_removal, removal
@@ -60,6 +60,46 @@ def test_history_is_collected_but_for_snapshots_and_says_so(
         assert db.user("alice").clips(as_of="kept")[0].end_ns == 3 * SECOND_NS
         with pytest.raises(FailedPrecondition):
             db.user("alice").clips(as_of=1)
+        assert db.verify().ok
+
+
+def test_a_lease_that_has_ended_keeps_nothing(folder: Path, clock: ManualClock) -> None:
+    config = replace(CONFIG, open_history_s=3600)
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
+        db.create_space("cam", dim=8)
+        user = db.user("alice")
+        door = user.stream("door", space="cam")
+        snapshots = {}
+        for version in range(1, 7):
+            door.write(clip(0, end_ns=version * SECOND_NS, sealed=version == 6))
+            if version in (2, 4):
+                ttl_s = 3 * 3600 if version == 2 else 5 * 86_400
+                snapshots[version] = user.snapshot(f"at{version}", ttl_s=ttl_s)
+        user.snapshot("now", ttl_s=60)
+        clock.advance(2 * 3600 * SECOND_NS)
+        user.put("time", "goes on")
+        assert db.sweep().versions == 3
+        clock.advance(3600 * SECOND_NS + 1)  # the lease of version 2 ends
+        ten_years_ns = 10 * 365 * 86_400 * SECOND_NS
+        clock.jump(ten_years_ns)
+        assert db.sweep().versions == 1  # that of version 4 does not, whatever the wall clock says
+        clock.jump(-ten_years_ns)
+        assert [snapshot.name for snapshot in user.snapshots()] == ["at4"]
+        assert user.clips(as_of="at4")[0].end_ns == 4 * SECOND_NS
+        with pytest.raises(FailedPrecondition) as collected:
+            user.clips(as_of=snapshots[2].revision)
+        assert collected.value.reason == "HISTORY_COLLECTED"
+        # Also where the wall clock says again that it is leased: what it kept is gone.
+        clock.jump(-2 * SECOND_NS)
+        for moment in ("at2", snapshots[2]):
+            with pytest.raises(NotFound) as gone:
+                user.clips(as_of=moment)
+            assert gone.value.reason == "SNAPSHOT_NOT_FOUND"
+        told = [change.key for change in user.changes() if change.kind == "release"]
+        assert sorted(map(str, told)) == ["at2", "now"]
+        assert db.verify().ok
+    with EmbeddedDatabase(folder / "data", config=config, clock=clock) as db:
+        assert db.user("alice").clips(as_of="at4")[0].end_ns == 4 * SECOND_NS
         assert db.verify().ok
 
 

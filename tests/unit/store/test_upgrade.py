@@ -181,6 +181,27 @@ def test_a_newer_format_is_reached_by_copy_and_swap(tmp_path: Path) -> None:
         assert len(db.user("second").clips(limit=99)) == 20
 
 
+def test_a_newer_format_that_opens_here_is_not_made_an_older_one(tmp_path: Path) -> None:
+    data = make(tmp_path, None)
+    (data / "FORMAT").write_bytes(FormatLine(FORMAT + 1, FORMAT).line())
+    # What the newer one adds, and this one knows nothing of.
+    user = next(data.glob("users/*"))
+    with lmdb.open(str(user), max_dbs=len(Table) + 2) as added:
+        table = added.open_db(b"relations")
+        with added.begin(write=True, db=table) as txn:
+            txn.put(b"a", b"1")
+    for new_master_key in (None, NEW):
+        with pytest.raises(FailedPrecondition) as refused:
+            upgrade(data, new_master_key=new_master_key)
+        assert (refused.value.reason, refused.value.value) == ("FORMAT_NEWER", str(FORMAT + 1))
+        assert not (data / STAGED).exists()
+    assert (data / "FORMAT").read_bytes() == FormatLine(FORMAT + 1, FORMAT).line()
+    with lmdb.open(str(user), max_dbs=len(Table) + 2, readonly=True) as added:
+        table = added.open_db(b"relations", create=False)
+        with added.begin(db=table) as txn:
+            assert txn.get(b"a") == b"1"
+
+
 def test_a_value_that_cannot_be_decrypted_stops_it_and_changes_nothing(tmp_path: Path) -> None:
     data = make(tmp_path, OLD)
     victim = max(data.glob("users/*/data.mdb"), key=lambda path: path.stat().st_size)
