@@ -102,6 +102,14 @@ class PlainRun:
         birth: int,
     ) -> tuple[bytes, bytes, bytes]: ...
 
+def make_ids(key: bytes, first: int, count: int) -> list[str]:
+    """`memdb.store.idents.make_ids`; first: with its kind before it. Raises `ValueError` for a key that is longer than
+    BLAKE2b takes.
+    """
+
+def ack_fields(key: bytes, first: int, count: int, revision: int) -> bytes:
+    """Acknowledgements of new clips with such ids, each as a field of a ``memdb.v1.IngestAcks``."""
+
 def stage_plain(
     clips: dict[bytes, bytes | memoryview],
     vectors: dict[bytes, bytes | memoryview],

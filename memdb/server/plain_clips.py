@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from memdb.engine.run_acks import RunAcks
 from memdb.types.clip import NO_LABELS, Clip, Keyframe, SoundEvent, Utterance
 from memdb.types.labels import Labels
 from memdb.types.plain_run import PlainRun
@@ -41,6 +42,13 @@ def runs_of(message: memdb_edge.PlainClips, epoch: int) -> list[PlainRun] | None
     """The same as runs; None where one of them is of another epoch, or has more than vectors."""
     runs = message.runs(epoch)
     return None if runs is None else [MessageRun(run) for run in runs]
+
+
+def ack_fields(acks: RunAcks) -> bytes:
+    """The acknowledgements of a run, each as a field of ``IngestAcks``."""
+    import memdb_edge  # noqa: PLC0415 - there is no run without it
+
+    return memdb_edge.ack_fields(acks.id_key, acks.first, acks.count, acks.revision)
 
 
 class MessageRun:
