@@ -110,6 +110,9 @@ def make_ids(key: bytes, first: int, count: int) -> list[str]:
 def ack_fields(key: bytes, first: int, count: int, revision: int) -> bytes:
     """Acknowledgements of new clips with such ids, each as a field of a ``memdb.v1.IngestAcks``."""
 
+def stretches(packed: bytes) -> list[tuple[int, int, int, int, int, int]]:
+    """`memdb.store.rows.stretches`."""
+
 def stage_plain(
     clips: dict[bytes, bytes | memoryview],
     vectors: dict[bytes, bytes | memoryview],

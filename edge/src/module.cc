@@ -26,6 +26,7 @@
 #include "server.h"
 #include "shelf.h"
 #include "sketch_module.h"
+#include "stretches_module.h"
 
 namespace py = pybind11;
 
@@ -356,6 +357,7 @@ PYBIND11_MODULE(memdb_edge, module) {
   DefineFiles(module);
   DefineIds(module);
   DefineSketch(module);
+  DefineStretches(module);
   DefineCommit(module);
   DefineRows(module);
   DefineRun(module);

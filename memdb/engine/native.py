@@ -24,6 +24,7 @@ from memdb.index.row_codes import RowCodes
 from memdb.native import is_installed
 from memdb.store.idents import IdKind, ids_by, make_ids, numbered
 from memdb.store.plain_clips import stage_by
+from memdb.store.rows import stretches_by
 from memdb.types import arrays
 from memdb.types.arrays import Array
 
@@ -70,13 +71,14 @@ class Arithmetic:
 @cache
 def lend() -> None:
     """Have the edge look through the elements of float16 arrays, make what is stored of plain clips, their ids, and
-    rows for indexes, wherever in this process that is to be done."""
+    rows for indexes, and find those that follow each other, wherever in this process that is to be done."""
     if not is_installed():
         return
     import memdb_edge  # noqa: PLC0415 - as above
 
     arrays.look_by(memdb_edge.are_finite)
     stage_by(memdb_edge.stage_plain)
+    stretches_by(memdb_edge.stretches)
     if _makes_ids():
         ids_by(memdb_edge.make_ids)
     else:

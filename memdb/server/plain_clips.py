@@ -55,6 +55,7 @@ class MessageRun:
     """A `memdb.types.plain_run.PlainRun` of a message, which lives as long."""
 
     __slots__ = (
+        "_clips",
         "_run",
         "dim",
         "epoch",
@@ -67,6 +68,7 @@ class MessageRun:
 
     def __init__(self, run: memdb_edge.PlainRun) -> None:
         self._run = run
+        self._clips = len(run)
         self.epoch = run.epoch
         self.first_seq = run.first_seq
         self.dim = run.dim
@@ -76,7 +78,7 @@ class MessageRun:
         self.stage = run.stage
 
     def __len__(self) -> int:
-        return len(self._run)
+        return self._clips
 
     def clips(self) -> list[Clip]:
         """The clips themselves."""
