@@ -374,9 +374,7 @@ def ordinary_pages(
     """
 
 def checksum_of(fd: int, offset: int, length: int) -> int | None:
-    """xxh3_64 of bytes of a file, 241 or more; None where the file is shorter. Raises `OSError`, and `ValueError` for
-    fewer. The interpreter's lock is let go of.
-    """
+    """xxh3_64 of bytes of a file; None where it is shorter. Raises `OSError`. The interpreter's lock is let go of."""
 
 class Server:
     """A server for some methods; what happens is told by `take`."""
