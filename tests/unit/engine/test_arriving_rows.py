@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memdb.engine.coverage import Coverage, EpochCoverage
+from memdb.native import is_installed
 from memdb.store import rows as module
 from memdb.store.rows import Row, packed_row, row_fields, stretches, stretches_by
 
@@ -46,8 +47,11 @@ def all_of(coverage: Coverage) -> dict[tuple[int, int], tuple[Any, ...]]:
 def _found_by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_stretched_by", None)
     if request.param == "native":
-        edge = pytest.importorskip("memdb_edge", reason="the native edge is not installed")
-        stretches_by(edge.stretches)
+        if not is_installed():
+            pytest.skip("the native edge is not installed")
+        import memdb_edge
+
+        stretches_by(memdb_edge.stretches)
 
 
 @settings(max_examples=300, deadline=None)

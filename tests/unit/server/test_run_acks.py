@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-pytest.importorskip("memdb_edge", reason="the native edge is not installed")
 
 from memdb.engine.run_acks import Outcomes, Piece, RunAcks, clips_of, first_of
 from memdb.errors import InvalidArgument, MemdbError
 from memdb.server.plain_clips import ack_fields
 from memdb.types.clip import Ack
 from memdb.wire.packed_acks import packed_acks
+from tests.both_edges import NEEDS_NATIVE
 
 NUMBERS = st.integers(0, 2**56 - 200) | st.sampled_from([0, 1, 127, 128, 2**14, 2**32])
 REVISIONS = st.integers(0, 2**64 - 1) | st.sampled_from([0, 1, 127, 128, 2**14 - 1, 2**63])
@@ -21,6 +19,7 @@ ACKS = st.builds(Ack, st.text(min_size=1, max_size=40), REVISIONS, st.booleans()
 ERRORS = st.builds(InvalidArgument, st.text(max_size=8), reason=st.just("WRONG"))
 
 
+@NEEDS_NATIVE
 @given(st.lists(RUNS | ACKS, max_size=6))
 def test_they_are_the_same_bytes(pieces: list[Ack | RunAcks]) -> None:
     each = [one for one in Outcomes(pieces) if isinstance(one, Ack)]

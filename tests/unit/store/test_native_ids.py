@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memdb.store.idents import IdKind, make_id, numbered, parse_id
+from tests.both_edges import NEEDS_NATIVE
 
 memdb_edge = pytest.importorskip("memdb_edge", reason="the native edge is not installed")
+pytestmark = NEEDS_NATIVE
 
 KEYS = st.binary(max_size=64)
 KINDS = st.sampled_from(list(IdKind))
