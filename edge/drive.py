@@ -1,5 +1,6 @@
 """Drives the native edge hard for some seconds: damaged messages of clips, which it has to read and stage as Python
-does; calls and streams that are cancelled, late, cut off and never read, and shelves that change meanwhile; commits
+does; calls and streams that are cancelled, late, cut off and never read, messages of theirs that are lent to threads
+and taken back, and shelves that change meanwhile; commits
 that are made and refused, in the middle too; files that are damaged or cut off, which it looks at as Python does; then
 what nobody ended is let go of.  For `edge/sanitize.sh`.
 
@@ -60,7 +61,9 @@ OPTIONS = [
 ]
 PEER = str(Path(__file__).with_name("misbehave.py"))
 CALLS_MAX = 500
-handled = [0]
+handled, lent_out = [0], [0]
+waiting = ThreadPoolExecutor(64)
+"""For threads that wait for messages."""
 
 
 async def echo(request: bytes, call: Any) -> bytes:
@@ -94,13 +97,46 @@ async def both_ways(_: Any, call: Any) -> None:
             await call.write(message)
 
 
+async def lent_clip(call: Any, reading: asyncio.Future[Any]) -> Any:
+    """A message of one clip that came to a thread in the place of who reads; None where it comes to who reads."""
+    lent = None if reading.done() else call.lend()
+    if lent is None:
+        return None
+    came = asyncio.wrap_future(waiting.submit(lent.wait))
+    if random.random() < 0.3:
+        await asyncio.sleep(random.random() / 200)  # it may come meanwhile
+        lent.take_back()
+    message = await came
+    if message is None:
+        return None
+    lent_out[0] += 1
+    if random.random() < 0.3:
+        await asyncio.sleep(random.random() / 200)  # so may the next
+    is_given_back = random.random() < 0.3
+    lent.over(message if is_given_back else None)
+    return None if is_given_back else message
+
+
 async def clips(_: Any, call: Any) -> None:
-    with suppress(CallerLeft):
-        while (message := await call.read()) is not None:
+    reading: asyncio.Future[Any] | None = None
+    try:
+        while True:
+            reading = reading or asyncio.ensure_future(call.read())
+            await asyncio.sleep(0)
+            message = await lent_clip(call, reading) if random.random() < 0.7 else None
+            if message is None:
+                message, reading = await reading, None
+            if message is None:
+                return
             count = 0 if isinstance(message, bytes) else len(clips_of(message))
             if random.random() < 0.1:
                 await asyncio.sleep(random.random() / 100)
             await call.write(b"%d" % count)
+    except CallerLeft:
+        pass
+    finally:
+        if reading is not None:
+            reading.cancel()
 
 
 def read_clips(seconds: float) -> int:
@@ -198,7 +234,8 @@ def look_at_files(seconds: float) -> int:
             size = rng.choice((0, 1, 15, 16, 17, 18, 512, 4095, 8192, 32_768, 32_769, 1 << 20))
             beyond = len(data) // size if size else end
             memdb_edge.ordinary_pages(fd, size, beyond, values, *astuple(tree))
-            offset, length = rng.randrange(len(data) + 1), rng.randrange(rng.choice((300, 1 << 21)))
+            offset, length = rng.randrange(len(data) + 1), rng.choice((0, 9, 1 << 21))
+            length = rng.randrange(length + 1)
             if len(piece := data[offset : offset + length]) < length:
                 assert memdb_edge.checksum_of(fd, offset, length) is None
             checksum = memdb_edge.checksum_of(fd, offset, len(piece))
@@ -322,6 +359,7 @@ async def serve(seconds: float) -> dict[str, Any]:
         changer.join()
     return {
         "handled": handled[0],
+        "lent": lent_out[0],
         "left": len(edge._calls),
         "stopped_s": round(stopped_s, 3),
         "answered": 0 if shelf is None else shelf.answered,
@@ -363,4 +401,4 @@ if __name__ == "__main__":
     }
     asyncio.run(forsaken())
     print(json.dumps(said))
-    sys.exit(bool(said["left"]))
+    sys.exit(bool(said["left"]) or not said["lent"])

@@ -9,6 +9,7 @@ import asyncio
 import random
 import sys
 import time
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import grpc
@@ -41,6 +42,14 @@ async def connections(address: str, until: float, rng: random.Random) -> None:
             await asyncio.gather(*calls, return_exceptions=True)
 
 
+async def now_and_then(messages: list[bytes], rng: random.Random) -> AsyncIterator[bytes]:
+    """Some at once, some after a while."""
+    for message in messages:
+        if rng.random() < 0.5:
+            await asyncio.sleep(rng.random() / 100)
+        yield message
+
+
 async def misbehave(channel: grpc.aio.Channel, rng: random.Random) -> None:
     """A call that ends as it may."""
     await asyncio.sleep(rng.random() / 10)
@@ -58,7 +67,7 @@ async def misbehave(channel: grpc.aio.Channel, rng: random.Random) -> None:
             lambda: channel.unary_stream("/s/Answers")(data, timeout=timeout),
             lambda: channel.stream_stream("/s/BothWays")([data] * 9, timeout=timeout),
             lambda: channel.stream_stream("/s/Clips")(
-                [odd_message(rng) for _ in range(9)], timeout=timeout
+                now_and_then([odd_message(rng) for _ in range(9)], rng), timeout=timeout
             ),
         ]
     )()

@@ -243,6 +243,7 @@ class CameraRun:
                     _assembler(epoch, parts, self._options),
                     writer,
                     frames_from_ns=epoch.from_ns,
+                    known=epoch.known,
                     is_paced=self._options.is_paced,
                     on_ack=None if parts.on_ack is None else partial(parts.on_ack, report.camera),
                 )

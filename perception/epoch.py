@@ -22,10 +22,13 @@ from perception.camera import Camera
 from perception.compressors.pooled import PooledCompressor
 from perception.draft import ClipContext
 from perception.ingest_options import IngestOptions
+from perception.known_picture import KnownPicture
 from perception.sources.base import NS_PER_S
 from perception.sources.file import FileSource
 from perception.spaces import IngestSpaces
 
+CLIPS_LOOKED_AT: Final = 64
+"""Of all epochs, at the moment up to which one holds clips."""
 BESIDE_NS: Final = 30 * NS_PER_S
 """A camera that is watched has had a clip, or a revision of one, within less."""
 
@@ -44,6 +47,8 @@ class Epoch:
     """Media time from which on it is read."""
     held_until_ns: int | None = None
     """Event time at which the clips end that it holds; None where it holds none."""
+    known: KnownPicture | None = None
+    """Of what it holds, where a recording goes on with it."""
     beside: int | None = None
     """Another epoch of a live camera, which had a clip a moment ago; None where there is none."""
 
@@ -102,7 +107,31 @@ def epoch_from_ledger(
         options.labels,
     )
     beside = _epoch_beside(user, camera.name, number) if source.is_live else None
-    return Epoch(source, space, context, ledger.next_seq, from_ns, held_until_ns, beside)
+    known = None
+    if held_until_ns is not None and source.has_video:
+        known = _known_picture(user, camera.name, context, held_until_ns)
+    return Epoch(source, space, context, ledger.next_seq, from_ns, held_until_ns, known, beside)
+
+
+def _known_picture(
+    user: User, stream: str, context: ClipContext, held_until_ns: int
+) -> KnownPicture | None:
+    """Of the newest clip that is held of an epoch, where that still shows one."""
+    try:
+        newest = user.clips(
+            stream=stream,
+            start_ns=held_until_ns - 1,
+            end_ns=held_until_ns,
+            newest_first=True,
+            limit=CLIPS_LOOKED_AT,
+            with_global_memory=False,
+        )
+    except (NotFound, DataLoss):
+        return None  # as below: it was given up, or cannot be read
+    for clip in newest:
+        if clip.epoch == context.epoch and clip.sealed:
+            return KnownPicture.of_clip(clip, context.base_ns)
+    return None
 
 
 def _epoch_beside(user: User, stream: str, number: int) -> int | None:

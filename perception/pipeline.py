@@ -16,7 +16,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -25,6 +25,7 @@ from memdb.types.database import IngestWriter
 from perception.channel import Channel, ChannelClosed
 from perception.clock_slip import ClockSlip
 from perception.errors import SourceUnreadable
+from perception.known_picture import KnownPicture
 from perception.sources.base import AUDIO_RATE_HZ, NS_PER_S, MediaItem, Source, VideoFrame
 
 STOP_READ_S: Final = 2.0
@@ -94,16 +95,18 @@ class Pipeline:
         writer: IngestWriter,
         *,
         frames_from_ns: int = 0,
+        known: KnownPicture | None = None,
         is_paced: bool = False,
         on_ack: Callable[[Clip], None] | None = None,
     ) -> None:
-        """writer: a fresh one.  is_paced: read no faster than the medium plays.  on_ack: takes
-        each clip after its acknowledgement, in order.
+        """writer: a fresh one.  known: what the source is to show before ``frames_from_ns``.  is_paced: read no
+        faster than the medium plays.  on_ack: takes each clip after its acknowledgement, in order.
         """
         self._source = source
         self._assembler = assembler
         self._writer = writer
         self._frames_from_ns = frames_from_ns
+        self._known = known
         self._is_paced = is_paced
         self._on_ack = on_ack
         self._sent: deque[Clip] = deque()
@@ -200,7 +203,7 @@ class Pipeline:
     def _read(self) -> None:
         started_s = time.monotonic()
         slip = ClockSlip() if self._source.keeps_time else None
-        for item in self._source.items(frames_from_ns=self._frames_from_ns):
+        for item in self._source_items():
             self.progress.read_s = time.thread_time()
             if slip is not None and self._tells_time(item):
                 self.slip_ns = slip.look(_time_ns(item))
@@ -212,6 +215,13 @@ class Pipeline:
             if self._stop.is_set():
                 return
             self._items.put(item)
+
+    def _source_items(self) -> Iterator[MediaItem]:
+        known, from_ns = self._known, self._frames_from_ns
+        if known is None:
+            return self._source.items(frames_from_ns=from_ns)
+        items = self._source.items(frames_from_ns=min(from_ns, known.time_ns))
+        return known.checked(items, from_ns)
 
     def _tells_time(self, item: MediaItem) -> bool:
         """Whether its media time is of now: sound may stay away beside pictures, and what stands for it is of then."""

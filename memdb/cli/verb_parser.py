@@ -1,4 +1,6 @@
-"""A parser whose verbs say in their own help, too, what the list of verbs says of them."""
+"""A parser whose verbs say in their own help, too, what the list of verbs says of them, and take their options between
+what stands without one.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,15 @@ class VerbParser(argparse.ArgumentParser):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.register("action", "parsers", _Verbs)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As ever; what may be left out may come behind an option as well, where argparse has it left out already."""
+        found, others = super().parse_known_args(args, namespace)
+        for action in self._get_positional_actions():
+            is_left_out = action.nargs == argparse.OPTIONAL and getattr(found, action.dest) is None
+            if is_left_out and others and not others[0].startswith("-"):
+                setattr(found, action.dest, others.pop(0))
+        return found, others
 
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from typing import Final
@@ -18,7 +17,8 @@ class Closing:
         """seconds: `IndexConfig.close_checkpoint_s`."""
         self._seconds = seconds
         self._until: float | None = None
-        self._hurried = threading.Event()
+        self._hurried = False
+        """No event, in whose lock a second Ctrl-C may come: nobody waits for it."""
 
     def begin(self) -> None:
         """The time runs from now on, or from the first time that this was called."""
@@ -27,12 +27,12 @@ class Closing:
 
     def hurry(self) -> None:
         """There is no time any more."""
-        self._hurried.set()
+        self._hurried = True
 
     @property
     def is_over(self) -> bool:
         """Whether no time is left; nothing is before `begin`."""
-        return self._hurried.is_set() or self._left_s() <= 0
+        return self._hurried or self._left_s() <= 0
 
     def leaves(self, size: int) -> Callable[[int], bool]:
         """Asked with the bytes that are written of a file of ``size``, which is begun now: whether to leave it, as it

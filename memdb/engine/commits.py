@@ -10,16 +10,16 @@ Each step is done by one thread at a time, `commit` and `publish` in one order (
 A group that cannot be made ready beforehand (it asks more of the store than single keys, or the
 group before it failed) is decided inside its own transaction.
 
-With the native edge a group that is ready goes to LMDB while the one before it is still written there (`follow`): LMDB
-lets it in when the other is done, and no interpreter's lock is waited for in between, while the disk would have nothing
-to do.  It is written only where the counters of the group that it was decided behind are the newest there are, so that
-it vanishes with that one.
+With the native edge a group that is ready goes to LMDB while the one before it is still written there (`follow`), and
+another one behind that: LMDB lets each in when the other is done, and no interpreter's lock is waited for in between,
+while the disk would have nothing to do.  It is written only where the counters of the group that it was decided behind
+are the newest there are, so that it vanishes with that one, and with it what is behind it.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from memdb.clock import Clock
@@ -55,6 +55,8 @@ class Group:
     entries: Entries = field(default_factory=dict)
     is_followed: bool = False
     """Whether another one goes to LMDB behind it, or none may any more."""
+    follower: Group | None = None
+    """That other one."""
     attempted: threading.Lock | None = None
     """Of one that goes behind another: held until LMDB has written it, or has not.  Not an event: who is interrupted
     as it sets one has not.
@@ -112,12 +114,11 @@ class Commits:
         self._shown = state
         self._versions = OpenVersions()
         self._reached = reached
-        self._under_way: Group | None = None
-        """The group that is being written."""
         self._lock = threading.Lock()
         """For who follows whom."""
-        self._following: Group | None = None
-        """The group that goes to LMDB behind it."""
+        self._under_way: tuple[Group, ...] = ()
+        """The group that is being written, and those that go to LMDB behind it, each decided on what the one before
+        leaves.  Replaced, never changed: who decides looks at it without the lock."""
         self._is_renewed = False
         """Whether the environment is of this release's format."""
         self._counters: bytes | None = None
@@ -140,22 +141,26 @@ class Commits:
         group.size += size
         # Looked at before the snapshot of the store is taken: what is not in it is under way.
         under_way, base = self._under_way, self._committed
-        if under_way is not None:
-            if under_way.state is None or not under_way.entries:
+        for before in under_way:
+            if before.state is None or not before.entries:
                 group.forget()  # nobody can tell yet what it will write
                 return
-            base = under_way.state
+            base = before.state
         if not is_first and (group.applied is None or group.base is not base):
             group.forget()
             return
-        self._stage(group, base, operations, {} if under_way is None else under_way.entries)
+        self._stage(group, base, operations, [before.entries for before in reversed(under_way)])
 
     def _stage(
-        self, group: Group, base: UserState, operations: list[Operation], below: Entries
+        self,
+        group: Group,
+        base: UserState,
+        operations: list[Operation],
+        below: Sequence[Entries] = (),
     ) -> None:
         """Decide operations ahead, where that is possible; else the group is forgotten.
 
-        below: what is being written, and ``base`` knows of."""
+        below: what is on its way to LMDB, and ``base`` knows of; the newest first."""
         if not all(isinstance(operation, WriteClip | WriteRun) for operation in operations):
             group.forget()
             return
@@ -178,7 +183,7 @@ class Commits:
             # Nothing is under way now, so that most can be decided here; or nothing could be decided behind it.
             self._be_alone(group)
             group.forget()
-            self._stage(group, base, group.operations, {})
+            self._stage(group, base, group.operations)
         ready = group.applied is not None
         if ready and group.state is None:
             # What it is the duplicate of may be in the store and in no index.
@@ -198,7 +203,7 @@ class Commits:
             group.decide(txn, base, group.operations, self._versions, self._reached)
             return group.state is not None, None
 
-        self._under_way = group
+        self._under_way = (group,)
         try:
             known = self._counters if ready and self._is_renewed else None
             if known is None:
@@ -219,10 +224,11 @@ class Commits:
 
     def may_follow(self, group: Group) -> bool:
         """Whether `follow` may be tried."""
-        before = self._under_way
+        if not self._under_way:
+            return False
+        before = self._under_way[-1]
         return (
             self._environment.may_follow
-            and before is not None
             and not before.is_followed
             and before.counters is not None
             and before.state is not None
@@ -233,7 +239,7 @@ class Commits:
         )
 
     def follow(self, group: Group, waiting: Callable[[], None]) -> bool:
-        """Write a group as soon as LMDB has written the one that is under way, if that is what it was decided behind.
+        """Write a group as soon as LMDB has written those that are under way, if that is what it was decided behind.
         False where it was not written: then `commit` has to, or to say why not.
 
         ``waiting`` is called when nothing is left but to wait.  However it ends, `followed` must be called, once
@@ -243,15 +249,19 @@ class Commits:
         group.attempted.acquire()
         try:
             with self._lock:
-                before = self._under_way
-                if before is None or not self.may_follow(group):
+                if not self.may_follow(group):
                     return False
+                under_way = self._under_way
+                before = under_way[-1]
                 known = before.counters
                 assert known is not None, "it was looked at"
-                before.is_followed = True
-                self._following = group
+                before.is_followed, before.follower = True, group
+                self._under_way = (*under_way, group)
             return self._environment.write_behind(
-                ready_commit(group.entries, known), group.size, before.size, waiting
+                ready_commit(group.entries, known),
+                group.size,
+                sum(one.size for one in under_way),
+                waiting,
             )
         finally:
             group.attempted.release()
@@ -277,9 +287,9 @@ class Commits:
                 self._is_renewed = True
                 self._counters = group.counters
             group.is_followed = True
-            # Which it is itself where whoever committed the one before was interrupted as that was noted.
-            following = None if self._following is group else self._following
-            self._under_way, self._following = following, None
+            if group in self._under_way:
+                # With what is before it, where whoever committed that was interrupted as it was noted.
+                self._under_way = self._under_way[self._under_way.index(group) + 1 :]
 
     def ended(self, group: Group) -> None:
         """Nobody is going to write a group, whatever became of it; called while it has the disk.
@@ -287,26 +297,35 @@ class Commits:
         One that was refused, or whose caller was interrupted, would be held with all its clips until the next commit,
         and each group until then be decided behind what is never written, and so again.
         """
-        if self._under_way is group:
-            self._under_way = None
+        with self._lock:
+            if group in self._under_way:
+                # It was not noted as committed: what is behind it is not written, or the user is opened anew.
+                self._under_way = self._under_way[: self._under_way.index(group)]
 
     def _give_up(self, group: Group) -> None:
         """A group is not written."""
         try:
             self._be_alone(group)
         finally:
-            self._under_way = None
+            self._under_way = ()
 
     def _be_alone(self, group: Group) -> None:
         """Have nobody go to LMDB behind a group: it is not written as it was decided, and what is written in its place
         might look like that to who follows.
         """
+        behind: list[Group] = []
         with self._lock:
             group.is_followed = True
-            following, self._following = self._following, None
-        if following is not None:
-            assert following.attempted is not None, "it follows"
-            with following.attempted:
+            last = group
+            while last.follower is not None:
+                last = last.follower
+                last.is_followed = True
+                behind.append(last)
+            if group in self._under_way:
+                self._under_way = self._under_way[: self._under_way.index(group) + 1]
+        for one in behind:
+            assert one.attempted is not None, "it follows"
+            with one.attempted:
                 pass
 
     def publish(self, group: Group) -> list[Outcome]:

@@ -335,9 +335,16 @@ class EmbeddedDatabase:
     def close(self) -> None:
         """Finish commits in flight and give the directory back; idempotent.
 
-        Who is interrupted in it (Ctrl-C) may close it once more, which goes on there.
+        Who is interrupted in it (Ctrl-C) may close it once more, which goes on there.  A child of a fork only lets go
+        of the directory: its parent has all the rest.
         """
         self._closed = True
+        if self._users.is_forked:
+            # Locks may be those of threads that there are not, and nothing of what lies there is this process's.
+            if not self._given_back:
+                self._given_back = True
+                self._directory.close()
+            return
         with self._closing:
             if not self._given_back:
                 self._users.close()

@@ -8,7 +8,7 @@
 
 A thread takes what all of them have ready when it begins.  Another begins beside it once as much is ready as the first
 has taken: it is made ready while the first waits for the disk.  So many cameras make few large commits, a lone one that
-sends as fast as it can keeps two on their way, and nobody is woken for each clip.
+sends as fast as it can keeps some on their way, and nobody is woken for each clip.
 
 The threads come when there is something to do.  They end with the last writer, or when there was nothing for a while,
 so that a process which forgets to close its writers writes what they sent and ends.
@@ -38,9 +38,10 @@ CLIPS_MAX: Final = 64
 BYTES_MAX: Final = 8 * 1024 * 1024
 """Of their payloads; a clip alone may be more.  LMDB has them all in memory: with twice as many the allocator gave it
 back after each commit, and each page was the kernel's to make again."""
-GOING_MAX: Final = 2
-"""Commits at once: one that waits for the disk, one that is made ready."""
-IN_FLIGHT_MAX: Final = 4 * CLIPS_MAX
+GOING_MAX: Final = 3
+"""Commits at once: one that waits for the disk, one that LMDB has next, and one that is shown to readers or made ready
+meanwhile."""
+IN_FLIGHT_MAX: Final = 5 * CLIPS_MAX
 """Clips of all writers on their way; one that has none adds its own whatever there is.  Threads that send on and on
 have the interpreter's lock, and those that commit wait for it."""
 IN_FLIGHT_BYTES_MAX: Final = 4 * BYTES_MAX

@@ -94,11 +94,16 @@ class Slots:
         """
         if self._closed:
             raise _closed()
-        if os.getpid() != self._pid:
+        if self.is_forked:
             # Nor may it open what the parent has not opened: there would be two writers.
             raise FailedPrecondition(
                 "a database cannot be used after fork", reason="FORKED", value=os.getpid()
             )
+
+    @property
+    def is_forked(self) -> bool:
+        """Whether this process is a child of the one that made them."""
+        return os.getpid() != self._pid
 
     def find(self, user: str) -> Slot | None:
         """The slot of a user that has one."""

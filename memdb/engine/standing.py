@@ -11,10 +11,11 @@ from memdb.clock import Clock
 from memdb.engine.apply_standing import as_question, check_fits, not_found
 from memdb.engine.one_life import OneLife
 from memdb.engine.standing_asked import Questions
-from memdb.engine.standing_clock import UserClock, told_commit_time
-from memdb.engine.standing_cursor import Cursor
+from memdb.engine.standing_clock import UserClock
+from memdb.engine.standing_cursor import TIME_UNKNOWN_NS, Cursor
 from memdb.engine.standing_follower import FollowedStanding
 from memdb.engine.standing_history import backtest
+from memdb.engine.undone import check_commit
 from memdb.engine.view import View
 from memdb.errors import FailedPrecondition, InvalidArgument, NotFound
 from memdb.store import standing
@@ -314,25 +315,12 @@ class WatchedStanding:
                 field="cursor",
                 value=cursor.revision,
             )
-        if cursor is not None and cursor.revision:
-            _check_commit(environment, cursor)
+        if cursor is not None and cursor.revision and cursor.time_ns != TIME_UNKNOWN_NS:
+            check_commit(environment, cursor.revision, cursor.time_ns, "cursor")
         self._life.check(id_key)
         self._user_key = id_key
         self._followed = FollowedStanding(environment, view, questions, cursor)
         return self._followed
-
-
-def _check_commit(environment: Environment, cursor: Cursor) -> None:
-    """Refuse a cursor whose commit a restore, or a power loss, undid, and whose number another one has: what came
-    with that, and with those before it that are others now, would never be told.
-    """
-    if not cursor.is_of(told_commit_time(environment, cursor.revision)):
-        raise NotFound(
-            "the commit of the cursor was undone, as by a restore: watch without one",
-            reason="REVISION_NOT_FOUND",
-            field="cursor",
-            value=cursor.revision,
-        )
 
 
 def _check_streams(view: View, spec: StandingSpec, space: Space) -> None:

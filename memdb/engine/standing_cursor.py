@@ -54,9 +54,3 @@ class Cursor:
         """What callers gave back; raises `InvalidArgument` (``BAD_CURSOR``)."""
         layout = _UNTIMED if len(text) == sealed_chars(_UNTIMED) else _BODY
         return cls(*unsealed(text, layout, id_key, _PERSON))
-
-    def is_of(self, time_ns: int | None) -> bool:
-        """Whether the commit of its revision, made at a time, is the one it was given at; told of a revision alone
-        where either time is not known.
-        """
-        return time_ns is None or self.time_ns in (TIME_UNKNOWN_NS, time_ns)

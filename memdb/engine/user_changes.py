@@ -25,9 +25,11 @@ class EmbeddedUserChanges(OneUser):
         """Changes of whole commits after ``from_revision``: at least one commit, then until there are ``limit``."""
         return self.watched_changes(from_revision).page(limit=limit)
 
-    def watched_changes(self, from_revision: int = 0) -> WatchedChanges:
+    def watched_changes(
+        self, from_revision: int = 0, revision_time_ns: int | None = None
+    ) -> WatchedChanges:
         """A watch, page by page."""
-        return WatchedChanges(self, self._id, from_revision)
+        return WatchedChanges(self, self._id, from_revision, revision_time_ns)
 
     def wait_for_revision(self, revision: int, timeout_s: float) -> bool:
         """Wait until a commit after ``revision`` is published."""
@@ -50,8 +52,14 @@ class EmbeddedUserChanges(OneUser):
 
         return end
 
-    def watch(self, *, from_revision: int = 0, follow: bool = True) -> Iterator[Change]:
-        watched = self.watched_changes(from_revision)
+    def watch(
+        self,
+        *,
+        from_revision: int = 0,
+        revision_time_ns: int | None = None,
+        follow: bool = True,
+    ) -> Iterator[Change]:
+        watched = self.watched_changes(from_revision, revision_time_ns)
         check_flag(follow, "follow")
         while True:
             page = watched.page(page_bytes=_WATCH_PAGE_BYTES)

@@ -187,6 +187,11 @@ class Users:
         """Raise `Unavailable` (``CLOSED``), `FailedPrecondition` (``FORKED``)."""
         self._slots.check_open()
 
+    @property
+    def is_forked(self) -> bool:
+        """Whether this process is a child of the one whose users they are."""
+        return self._slots.is_forked
+
     @contextmanager
     def environment(self, user: str) -> Iterator[Environment]:
         """The user's environment for the length of a block that only reads it.

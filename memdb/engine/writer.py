@@ -10,9 +10,10 @@ commit and no thread switch; many share commits, and the processor works while t
     leader A   prepare | write | ----- disk ----- |         publish
     leader B                   | prepare | extend | write | ----- disk -----
 
-What comes while a group waits for the disk joins it, so the slower the disk, the larger the groups.  One that is as
-large as the one that has the disk goes to LMDB at once, where it may (`Commits.follow`): it is let in when that one is
-written, and has the disk then, without a thread that is woken and waits for the interpreter in between.
+What comes while a group waits for the disk joins it, so the slower the disk, the larger the groups.  One that is half
+as large as the one before it goes to LMDB at once, where it may (`Commits.follow`): it is let in when that one is
+written, and has the disk then, without a thread that is woken and waits for the interpreter in between.  Two may stand
+there, so that LMDB has the next one while who comes from there shows what it wrote.
 What holds the interpreter (preparing, writing, publishing) takes turns, and publishing waits until
 the next group is on its way to the disk: nothing computes while the disk has nothing to do.
 
@@ -43,6 +44,9 @@ from memdb.types.operation import Operation, payload_bytes
 QUEUE_BYTES_MAX: Final = 256 << 20
 """Payload bytes waiting for one user's commits; beyond it a write is refused with ``OVERLOADED``.
 """
+BEHIND_MAX: Final = 2
+"""Groups that go to LMDB behind the one that has the disk: whoever comes from there has to show what it wrote and make
+the next ready, while the one behind it is written."""
 FOLLOW_BYTES_MIN: Final = 1 << 20
 """Of a group that goes to LMDB while another has the disk; a smaller one waits for more."""
 _NO_ROOM: Final = ("DISK_FULL", "QUOTA")
@@ -71,8 +75,8 @@ class Writer:
         """The group that has the disk: its transaction is open, or it is the next to be."""
         self._next: Taken | None = None
         """The group that waits for the disk, and takes what comes."""
-        self._behind: tuple[Taken, Submission] | None = None
-        """The group that has the disk after that, whatever comes, and whose caller leads."""
+        self._behind: deque[Taken] = deque()
+        """The groups that have the disk after that, in their order, whatever comes."""
         self._closed = False
         self._was_refused = False
         """Whether a group ever was: until then nothing is behind what was refused."""
@@ -284,8 +288,7 @@ class Writer:
                 try:
                     there.put(None)
                 finally:
-                    behind = self._behind
-                    if self._disk is group or (behind is not None and behind[0] is group):
+                    if self._disk is group or group in self._behind:
                         # Interrupted where it was to be given, most likely as it waited for the lock.
                         self._give_disk(group, prepared)
 
@@ -295,16 +298,12 @@ class Writer:
             # First: whoever is interrupted has given it and told of it, or neither, and does it again.
             self._changed.notify_all()
             self._commits.ended(prepared)
-            following, leader = self._next, None
-            if self._behind is not None and self._behind[0] is group:
-                self._behind = None  # it was interrupted before it had it
+            following = self._next
+            if group in self._behind:
+                self._behind.remove(group)  # it was interrupted before it had it
             if self._disk is group:
-                self._disk = None
-                if self._behind is not None:
-                    (following, leader), self._behind = self._behind, None
-                    self._disk = following
-            if leader is not None and leader.taken:
-                self._hand_over(leader)
+                self._disk = self._behind.popleft() if self._behind else None
+                following = self._disk or following
             return None if following is None else following.there
 
     def _let_follow(self, turn: Turn) -> None:
@@ -314,28 +313,35 @@ class Writer:
             if self._next is not None:
                 self._changed.notify_all()
 
+    def _let_follow_too(self, group: Taken) -> None:
+        """`_let_follow` of who has the disk only when those before it are written."""
+        group.there.put(None)
+        with self._lock:
+            if self._next is not None:
+                self._changed.notify_all()
+
     def _is_refused(self, group: Taken) -> bool:
         """Whether it has something that is behind what was refused."""
         return self._was_refused and any(one.refusal() for one in group.submissions())
 
     def _may_follow(self, group: Taken, prepared: Group) -> bool:
-        """Whether a group may go to LMDB behind the one that has the disk (under the lock)."""
-        before = self._disk
+        """Whether a group may go to LMDB behind those that are there (under the lock)."""
+        before = self._behind[-1] if self._behind else self._disk
         return (
-            self._behind is None
+            len(self._behind) < BEHIND_MAX
             and before is not None
             and not before.there.empty()
-            and group.parts >= before.parts
+            and 2 * group.parts >= before.parts
             and group.size >= FOLLOW_BYTES_MIN
             and self._commits.may_follow(prepared)
             and not self._is_refused(group)
         )
 
     def _follow(self, group: Taken, prepared: Group) -> bool:
-        """Have a group written behind the one that has the disk, and take the disk over; whether it is written."""
+        """Have a group written behind those at LMDB, and take the disk over; whether it is written."""
         is_written = False
         try:
-            is_written = self._commits.follow(prepared, partial(group.there.put, None))
+            is_written = self._commits.follow(prepared, partial(self._let_follow_too, group))
             return is_written
         finally:
             with self._lock:
@@ -399,7 +405,10 @@ class Writer:
                     self._next = group
                     more, size = group.take_from(self._queue)
                     if not more and self._may_follow(group, prepared):
-                        self._next, self._behind = None, (group, leader)
+                        self._next = None
+                        self._behind.append(group)
+                        if leader.taken:
+                            self._hand_over(leader)
                         return False
                     if not more:
                         self._changed.wait()

@@ -36,7 +36,8 @@ async def watch(resources: Resources, request: pb.WatchUserRequest, send: Send) 
     """
     pools, drain = resources.pools, resources.drain
     user = resources.database.user(request.user)
-    watched = user.watched_changes(request.from_revision)
+    time_ns = request.revision_time_ns if request.HasField("revision_time_ns") else None
+    watched = user.watched_changes(request.from_revision, time_ns)
     wake = asyncio.Event()
     subscription = Subscription()
     try:

@@ -9,6 +9,8 @@ Invariants:
 - Blocks alone: size, content and what is on the disk after a power loss are those without them.
 - A part of what the file has, at most `BLOCKS_BYTES_MAX`, and none where the disk has not many times as much; they are
   given back when the file is closed, and those of a process that was killed when it is closed after the next write.
+- None where commits go into pages that were freed, as under retention: the file has to have grown since the large
+  commit before.
 - Whatever the system refuses costs the time that would have been saved, and no more.
 """
 
@@ -52,6 +54,8 @@ class BlocksAhead:
         self._config = config
         self._end = 0
         """Of what was laid out, or refused; nothing is asked for before commits come near it."""
+        self._size: int | None = None
+        """That the large commit before found."""
         self._is_taken: bool | None = None
         """Whether this file system takes it; None until it was asked."""
 
@@ -61,8 +65,9 @@ class BlocksAhead:
             return
         with suppress(OSError):
             size = self._data_file.stat().st_size
+            grew, self._size = self._size is not None and size > self._size, size
             # Another commit may be on its way, which is not in the size yet.
-            if size + 2 * bytes_hint > self._end:
+            if grew and size + 2 * bytes_hint > self._end:
                 self._lay_out(size, min(size // FILE_PARTS, BLOCKS_BYTES_MAX), 2 * bytes_hint)
 
     def _lay_out(self, size: int, wanted: int, needed: int) -> None:

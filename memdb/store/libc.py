@@ -12,13 +12,15 @@ OFFSET: Final = ctypes.c_int64
 
 
 @cache
-def function(name: str, *arguments: Any) -> Callable[..., int] | None:
-    """One that takes arguments of these types of `ctypes` and returns an int; None where the system has none."""
+def function(name: str, *arguments: Any, returns: Any = ctypes.c_int) -> Callable[..., Any] | None:
+    """One that takes arguments of these types of `ctypes` and returns an int, or what is said; None where the system
+    has none.
+    """
     try:
         call = getattr(ctypes.CDLL(None), name)
     except (AttributeError, OSError):
         return None
     call.argtypes = arguments
-    call.restype = ctypes.c_int
-    found: Callable[..., int] = call
+    call.restype = returns
+    found: Callable[..., Any] = call
     return found

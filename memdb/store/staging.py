@@ -1,6 +1,6 @@
 """What a commit is going to write, made ready while the commit before it is still under way.
 
-Reads see, in this order, what was staged here, what the commit before is writing, and what is
+Reads see, in this order, what was staged here, what the commits before are writing, and what is
 committed.  Nothing reaches the environment until `write_into` puts all of it into a transaction.
 """
 
@@ -23,16 +23,16 @@ class NotStaged(Exception):
 class Staged(Transaction):
     """A read transaction that takes writes."""
 
-    __slots__ = ("_below", "entries")
+    __slots__ = ("_layers", "entries")
 
-    def __init__(self, txn: Transaction, below: Entries, entries: Entries) -> None:
-        """below: what the commit before is writing; entries: what was staged, added to."""
+    def __init__(self, txn: Transaction, below: Sequence[Entries], entries: Entries) -> None:
+        """below: what the commits before are writing, the newest first; entries: what was staged, added to."""
         super().__init__(txn._txn, txn._handles, txn._cipher)
-        self._below = below
+        self._layers = (entries, *below)
         self.entries = entries
 
     def get(self, table: Table, key: bytes) -> memoryview | None:
-        for entries in (self.entries, self._below):
+        for entries in self._layers:
             staged = entries.get(table)
             if staged is not None and key in staged:
                 return memoryview(staged[key])
@@ -59,7 +59,7 @@ class Staged(Transaction):
         staged.update(entries)
 
     def has_any(self, table: Table, keys: Sequence[bytes]) -> bool:
-        for entries in (self.entries, self._below):
+        for entries in self._layers:
             staged = entries.get(table)
             if staged is not None and not staged.keys().isdisjoint(keys):
                 return True
@@ -71,7 +71,7 @@ class Staged(Transaction):
     def scan(
         self, table: Table, prefix: bytes = b"", *, after: bytes = b""
     ) -> Iterator[tuple[bytes, memoryview]]:
-        for entries in (self.entries, self._below):
+        for entries in self._layers:
             if any(key.startswith(prefix) for key in entries.get(table, ())):
                 raise NotStaged
         return super().scan(table, prefix, after=after)

@@ -3,6 +3,8 @@
 LMDB hands all of a commit to the kernel and then waits until it is on the disk: one of them has nothing to do while
 the other works.  Meanwhile a thread asks the kernel, over and over, to begin with what it has.  That says nothing of
 what is on the disk: LMDB's own wait is what a commit rests on, and it hears of any error, as ever.
+
+Several commits may stand at LMDB's door; one thread asks for all of them.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import _thread
 import ctypes
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,30 +34,60 @@ def _sync_file_range() -> Callable[..., int] | None:
     return libc.function("sync_file_range", ctypes.c_int, offset, offset, ctypes.c_uint)
 
 
-@contextmanager
-def early(file: Path, size: int) -> Iterator[None]:
-    """While the block writes about ``size`` bytes into a file, have them begin to go to the disk."""
-    call = _sync_file_range() if size >= BYTES_MIN else None
-    if call is None:
-        yield
-        return
-    over = threading.Lock()
-    over.acquire()
-    try:
-        with suppress(RuntimeError):  # no thread to be had
-            _thread.start_new_thread(_begin_over_and_over, (call, file, over))
-        yield
-    finally:
-        over.release()
+class EarlyWriting:
+    """Of one data file."""
 
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._lock = threading.Lock()
+        self._commits: set[object] = set()
+        """Those that are being written."""
+        self._has_thread = False
 
-def _begin_over_and_over(call: Callable[..., int], file: Path, over: threading.Lock) -> None:
-    # A descriptor of its own: whoever commits does not wait for this thread, and may close the file.
-    with suppress(OSError):
-        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    @contextmanager
+    def of(self, size: int) -> Iterator[None]:
+        """While the block writes about ``size`` bytes into the file, have them begin to go to the disk."""
+        call = _sync_file_range() if size >= BYTES_MIN else None
+        if call is None:
+            yield
+            return
+        commit = object()
         try:
-            while not over.acquire(timeout=STEP_S):
-                if call(descriptor, 0, 0, _BEGIN) != 0:
-                    return  # not of this file system; the commit is none the worse
+            self._begin(commit, call)
+            yield
         finally:
-            os.close(descriptor)
+            # One call of C: who is interrupted has made it, or is nowhere in it.
+            self._commits.discard(commit)
+
+    def _begin(self, commit: object, call: Callable[..., int]) -> None:
+        with self._lock:
+            self._commits.add(commit)
+            if self._has_thread:
+                return
+            self._has_thread = True
+            try:
+                _thread.start_new_thread(self._ask_over_and_over, (call,))
+            except RuntimeError:  # no thread to be had
+                self._has_thread = False
+
+    def _ask_over_and_over(self, call: Callable[..., int]) -> None:
+        # A descriptor of its own: whoever commits does not wait for this thread, and may close the file.
+        with suppress(OSError):
+            descriptor = os.open(self._file, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                while self._is_wanted():
+                    if call(descriptor, 0, 0, _BEGIN) != 0:
+                        break  # not of this file system; the commit is none the worse
+                else:
+                    return
+            finally:
+                os.close(descriptor)
+        self._has_thread = False
+
+    def _is_wanted(self) -> bool:
+        """Whether a commit is still being written after a moment; else there is no thread any more."""
+        time.sleep(STEP_S)
+        with self._lock:
+            if not self._commits:
+                self._has_thread = False
+            return bool(self._commits)

@@ -23,7 +23,7 @@ import lmdb
 from memdb import failpoints
 from memdb.config import EngineConfig
 from memdb.errors import MemdbError, ResourceExhausted, Unavailable
-from memdb.store import writeback
+from memdb.store import allocator
 from memdb.store.blocks_ahead import BlocksAhead
 from memdb.store.disk import check_disk, check_growth
 from memdb.store.file_mark import FileMark
@@ -32,6 +32,7 @@ from memdb.store.native_commit import NativeCommit, ReadyCommit, native_commit
 from memdb.store.opening import translated
 from memdb.store.system import told_full
 from memdb.store.transaction import Transaction
+from memdb.store.writeback import EarlyWriting
 
 if TYPE_CHECKING:
     # It needs a library that is there only where something is encrypted.
@@ -65,6 +66,7 @@ class Writes:
         self._disk = disk
         self._cipher = cipher
         self._blocks = BlocksAhead(mapped.data_file, config)
+        self._early = EarlyWriting(mapped.data_file)
         self._behind: NativeCommit | None = None
         """Who writes behind another: looked for with the first write, since who asks whether it may follow holds a
         lock, and where it is tried for the first time in a process that takes a while."""
@@ -98,7 +100,7 @@ class Writes:
 
         def once() -> None:
             failpoints.hit("commit.before")
-            with writeback.early(self._mapped.data_file, bytes_hint):
+            with self._early.of(bytes_hint):
                 committing()  # last of all: who follows comes to LMDB behind this
                 is_done = at_once.run(self._mapped.env, ready)
             if is_done:
@@ -156,16 +158,21 @@ class Writes:
         try:
             self._mapped.check_usable()
             self._mapped.take_room(bytes_hint)
-            self._blocks.lay_out(bytes_hint)
+            self._get_ready(bytes_hint)
             failpoints.hit("commit.before")
-            committing()
-            with writeback.early(self._mapped.data_file, bytes_hint):
+            with self._early.of(bytes_hint):
+                committing()  # as above
                 is_done = at_once.run(self._mapped.env, ready)
             if is_done:
                 failpoints.hit("commit.after")
         except lmdb.Error as error:
             raise self._refusal(error, bytes_hint) from error
         return is_done
+
+    def _get_ready(self, bytes_hint: int) -> None:
+        """A commit of about so many bytes is going to be written."""
+        allocator.learn(bytes_hint)
+        self._blocks.lay_out(bytes_hint)
 
     def close(self) -> None:
         """The file is closed, and what was written to it is on the disk."""
@@ -181,7 +188,7 @@ class Writes:
         self._mapped.grow_ahead(bytes_hint)
         self._behind = self._at_once
         self._mark.note_write()
-        self._blocks.lay_out(bytes_hint)
+        self._get_ready(bytes_hint)
         try:
             return self._written(once, bytes_hint, SPARE_BYTES if gives_up else 0)
         finally:
@@ -240,7 +247,7 @@ class Writes:
             if keep:
                 failpoints.hit("commit.before")
                 committing()
-                with writeback.early(self._mapped.data_file, bytes_hint):
+                with self._early.of(bytes_hint):
                     txn.commit()
                 failpoints.hit("commit.after")
         finally:

@@ -227,6 +227,15 @@ def checked_revision(revision: int | None, field: str = "min_revision") -> int |
     return None if revision is None else check_int(revision, field, 0, REVISION_MAX)
 
 
+def checked_revision_time(time_ns: int | None) -> int | None:
+    """When a commit was made, as its change told it; raises `InvalidArgument`.  No datetime: it has no nanoseconds,
+    and would be another time.
+    """
+    if time_ns is None:
+        return None
+    return check_int(time_ns, "revision_time_ns", limits.TIME_NS_MIN, limits.TIME_NS_MAX)
+
+
 def checked_min_score(min_score: float | None) -> float | None:
     """The score that a hit needs; raises `InvalidArgument`."""
     return None if min_score is None else check_number(min_score, "min_score")

@@ -544,24 +544,30 @@ class WatchUserRequest(_message.Message):
     USER_FIELD_NUMBER: _builtins.int
     FROM_REVISION_FIELD_NUMBER: _builtins.int
     FOLLOW_FIELD_NUMBER: _builtins.int
+    REVISION_TIME_NS_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     """Whose."""
     from_revision: _builtins.int
     """Changes after this commit."""
     follow: _builtins.bool
     """Whether to wait for new changes after the last."""
+    revision_time_ns: _builtins.int
+    """Commit time of from_revision, as its change told it: another commit that has the number is refused."""
     def __init__(
         self,
         *,
         user: _builtins.str = ...,
         from_revision: _builtins.int = ...,
         follow: _builtins.bool = ...,
+        revision_time_ns: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_revision_time_ns", b"_revision_time_ns", "revision_time_ns", b"revision_time_ns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["follow", b"follow", "from_revision", b"from_revision", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_revision_time_ns", b"_revision_time_ns", "follow", b"follow", "from_revision", b"from_revision", "revision_time_ns", b"revision_time_ns", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__revision_time_ns: _TypeAlias = _typing.Literal["revision_time_ns"]  # noqa: Y015
+    _WhichOneofArgType__revision_time_ns: _TypeAlias = _typing.Literal["_revision_time_ns", b"_revision_time_ns"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__revision_time_ns) -> _WhichOneofReturnType__revision_time_ns | None: ...
 
 Global___WatchUserRequest: _TypeAlias = WatchUserRequest  # noqa: Y015
 

@@ -55,6 +55,22 @@ def test_it_begins_after_the_revision_asked(user: User) -> None:
     assert list(user.watch(from_revision=second, follow=False)) == []
 
 
+def test_a_place_is_of_the_commit_that_told_it(user: User) -> None:
+    user.put("a", 1)
+    user.put("b", 2)
+    first, second = user.watch(follow=False)
+
+    def after(change: Change, time_ns: int) -> list[str | None]:
+        watched = user.watch(from_revision=change.revision, revision_time_ns=time_ns, follow=False)
+        return [later.key for later in watched]
+
+    assert after(first, first.time_ns) == ["b"]
+    with pytest.raises(NotFound) as caught:
+        after(first, first.time_ns - 1)
+    assert (caught.value.reason, caught.value.field) == ("REVISION_NOT_FOUND", "from_revision")
+    assert after(second, second.time_ns) == []
+
+
 def test_a_watcher_sees_what_comes(user: User) -> None:
     user.put("a", 1)
     seen: list[str | None] = []

@@ -29,7 +29,7 @@ from perception.ingest_options import IngestOptions
 from perception.sources.base import NS_PER_S, Samples
 from perception.weights import fetch
 from tests.unit.perception.fakes import HashEncoder, hashed_words
-from tests.unit.perception.films import SOUND_RATE_HZ, flat, speech, write_film
+from tests.unit.perception.films import SOUND_RATE_HZ, flat, photo, speech, write_film
 
 pytestmark = [pytest.mark.e2e, pytest.mark.weights]
 
@@ -166,7 +166,7 @@ def test_clips_have_the_labels_of_the_ingest(database: Database, tmp_path: Path)
 
 def test_other_footage_in_a_used_epoch_is_told(database: Database, tmp_path: Path) -> None:
     one = write_film(tmp_path / "one.mp4", [(flat(200, 20, 20), 4.0), (flat(20, 200, 20), 4.0)])
-    two = write_film(tmp_path / "two.mp4", [(flat(20, 20, 200), 6.0)])
+    two = write_film(tmp_path / "two.mp4", [(flat(20, 20, 200), 3.0)])
     (first,) = ingest(database, None, Camera("porch", str(one)))
     assert first.note is None
     lines: list[str] = []
@@ -183,6 +183,44 @@ def test_other_footage_in_a_used_epoch_is_told(database: Database, tmp_path: Pat
     assert lines.count(second.note) == 1
     (third,) = ingest(database, None, Camera("porch", str(two)), epoch=1)
     assert (third.note, third.progress.clips) == (None, 1)
+
+
+@pytest.mark.parametrize("seconds", [6.0, 8.0, 12.0], ids=["shorter", "as_long", "longer"])
+def test_other_footage_is_no_continuation(
+    database: Database, tmp_path: Path, seconds: float
+) -> None:
+    """What it shows from there on would be told as if it had followed on what another recording showed."""
+    one = write_film(tmp_path / "one.mp4", [(flat(200, 20, 20), 4.0), (flat(20, 200, 20), 4.0)])
+    two = write_film(tmp_path / "two.mp4", [(flat(20, 20, 200), seconds)])
+    ingest(database, None, Camera("porch", str(one)))
+    before = content(database)
+    (other,) = ingest(database, None, Camera("porch", str(two)), start_ns=None)
+    assert isinstance(other.error, FailedPrecondition)
+    assert (other.error.reason, other.error.field, other.error.value) == (
+        "OTHER_RECORDING",
+        "epoch",
+        "0",
+    )
+    assert "--epoch N" in other.error.message
+    assert content(database) == before
+    (third,) = ingest(database, None, Camera("porch", str(two)), epoch=1)
+    assert (third.error, third.progress.clips) == (None, 1)
+
+
+def test_a_recording_that_was_encoded_anew_goes_on(database: Database, tmp_path: Path) -> None:
+    """Coarser, in another container, and longer by what came meanwhile."""
+    scenes = [(photo("astronaut.png"), 4.0), (photo("coffee.png"), 4.0)]
+    one = write_film(tmp_path / "one.mp4", scenes)
+    again = write_film(
+        tmp_path / "again.mkv",
+        [*scenes, (flat(20, 20, 200), 4.0)],
+        container="matroska",
+        coarseness=40,
+    )
+    (first,) = ingest(database, None, Camera("porch", str(one)))
+    (report,) = ingest(database, None, Camera("porch", str(again)), start_ns=None)
+    assert report.error is None
+    assert (report.resumed_from_seq, report.progress.clips) == (first.progress.clips, 1)
 
 
 def test_another_ingest_of_the_same_camera_is_told_with_what_to_do(
@@ -208,9 +246,9 @@ def test_another_ingest_of_the_same_camera_is_told_with_what_to_do(
 
 
 def test_a_beginning_that_is_passed_over_is_told(database: Database, tmp_path: Path) -> None:
-    """Longer footage than the first, without a number of its own, may be other footage."""
+    """Longer footage than the first, without a number of its own, may be other footage, and look the same there."""
     one = write_film(tmp_path / "one.mp4", [(flat(200, 20, 20), 4.0)])
-    two = write_film(tmp_path / "two.mp4", [(flat(20, 20, 200), 6.0)])
+    two = write_film(tmp_path / "two.mp4", [(flat(200, 20, 20), 4.0), (flat(20, 20, 200), 2.0)])
     lines: list[str] = []
     for path in (one, two):
         agent = IngestAgent(

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from typing import Final
 
 from memdb.errors import NotFound, Unavailable
-from memdb.types.arguments import REVISION_MAX
+from memdb.types.arguments import REVISION_MAX, checked_revision_time
 from memdb.types.change import Change
 from memdb.types.checks import check_flag, check_int
 from memdb.v1 import user_service_pb2 as user_pb
@@ -23,7 +23,13 @@ CHANGE_INDEX_MAX: Final = 2**32 - 1
 class AsyncUserChanges(AsyncOneUser):
     """What changed."""
 
-    async def watch(self, *, from_revision: int = 0, follow: bool = True) -> compat.Answers[Change]:
+    async def watch(
+        self,
+        *,
+        from_revision: int = 0,
+        revision_time_ns: int | None = None,
+        follow: bool = True,
+    ) -> compat.Answers[Change]:
         """Changes after ``from_revision``, oldest first; with ``follow`` waits for new ones.
 
         When the server goes away it goes on where it stopped, without a repetition, and raises
@@ -36,7 +42,10 @@ class AsyncUserChanges(AsyncOneUser):
         commit: tuple[int, int] | None = None
         """Revision and time of the commit that it was of."""
         request = user_pb.WatchUserRequest(
-            user=self._id, from_revision=seen[0], follow=check_flag(follow, "follow")
+            user=self._id,
+            from_revision=seen[0],
+            revision_time_ns=checked_revision_time(revision_time_ns),
+            follow=check_flag(follow, "follow"),
         )
         outage = Outage(self._rpc.timeout_s)
         while True:
@@ -59,7 +68,10 @@ class AsyncUserChanges(AsyncOneUser):
                 pause_s = outage.pause_s(error)
                 if pause_s is None or not self._rpc.may_repeat(error, "", Repeat.ALWAYS):
                     raise
-                request.from_revision = max(seen[0] - 1, 0)
+                if commit is not None:
+                    # Whose first commit comes again: its time is looked at here.
+                    request.from_revision = max(seen[0] - 1, 0)
+                    request.ClearField("revision_time_ns")
                 await compat.sleep(pause_s)
 
     def _check_life(self, told_ns: int, time_ns: int) -> None:

@@ -65,6 +65,14 @@ MOMENTS: list[Bad] = [
         "from_revision",
         "-1",
     ),
+    Bad(
+        "watch.time",
+        lambda db, user: list(user.watch(from_revision=1, revision_time_ns=cast(int, 1.5))),
+        InvalidArgument,
+        "OUT_OF_RANGE",
+        "revision_time_ns",
+        "1.5",
+    ),
     Bad("as_of.far", ground(as_of=FAR), InvalidArgument, "TIME_RANGE", "as_of"),
     Bad("as_of.naive", ground(as_of=datetime(2026, 1, 1)), InvalidArgument, "TIME_RANGE", "as_of"),  # noqa: DTZ001
     Bad("as_of.flag", ground(as_of=True), InvalidArgument, "BAD_TYPE", "as_of", "bool"),

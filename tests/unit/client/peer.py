@@ -51,6 +51,8 @@ class Script:
     hold: threading.Event = field(default_factory=threading.Event)
     """While set, nothing is acknowledged."""
     watch_breaks: int = 0
+    watches: list[user_service_pb2.WatchUserRequest] = field(default_factory=list)
+    """What was asked, in order."""
     made_anew: bool = False
     """Whether the user is another when a watch of it broke: its commits have another time."""
     commit_ns: int = 1
@@ -124,6 +126,7 @@ class _Users(user_service_pb2_grpc.UserServiceServicer):
         """
         script = self._script
         script.calls += 1
+        script.watches.append(request)
         script.live_watches += 1
         context.add_callback(lambda: setattr(script, "live_watches", script.live_watches - 1))
         revision = request.from_revision

@@ -45,6 +45,27 @@ def test_a_user_that_was_made_anew_while_a_watch_was_broken_is_another(
     assert "made anew" in caught.value.message
 
 
+def test_the_place_that_it_begins_at_is_looked_at_however_often_it_is_asked(
+    db: Database, script: Script
+) -> None:
+    """The server that was asked first may be gone before it looked."""
+    script.watch_breaks = 2
+    script.revisions = 3
+
+    watched = db.user("alice").watch(from_revision=2, revision_time_ns=1, follow=False)
+
+    assert [change.key for change in watched] == ["3.0", "3.1"]
+    asked = [
+        (
+            request.from_revision,
+            request.revision_time_ns if request.HasField("revision_time_ns") else None,
+        )
+        for request in script.watches
+    ]
+    # Behind a change that was told its commit comes again, and is looked at as it does.
+    assert asked == [(2, 1), (2, None), (2, None)]
+
+
 def test_it_begins_after_the_revision_asked(db: Database) -> None:
     changes = list(db.user("alice").watch(from_revision=3, follow=False))
 

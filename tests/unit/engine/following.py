@@ -27,6 +27,7 @@ class Commits:
         self._count = 0
         self.begun = threading.Event()
         self.behind = threading.Event()
+        self.two_behind = threading.Event()
         self.done: list[bool] = []
         """What became of those that came behind the first, until it had ended."""
 
@@ -36,7 +37,7 @@ class Commits:
         if number == 0:
             self.begun.set()
             return self._first(real)
-        self.behind.set()
+        (self.behind if number == 1 else self.two_behind).set()
         is_done = real()
         self.done.append(is_done)
         return is_done

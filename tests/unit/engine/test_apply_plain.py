@@ -82,7 +82,7 @@ def decided(
     entries: Entries = {}
     with environment.read() as txn:
         for operations in groups:
-            apply(Staged(txn, {}, entries), applied, operations)
+            apply(Staged(txn, (), entries), applied, operations)
     return entries, applied
 
 

@@ -51,7 +51,7 @@ def staged(
         applied.reached._seqs |= {(stream_no, epoch): -1 for epoch in (0, 7, 2**32 - 1)}
     entries: Entries = {}
     with db.user("alice").memory() as memory, memory.environment.read() as txn:
-        apply(Staged(txn, {}, entries), applied, operations)
+        apply(Staged(txn, (), entries), applied, operations)
     return entries, applied
 
 
@@ -205,7 +205,7 @@ def test_runs_among_other_operations(db: EmbeddedDatabase, seed: int) -> None:
             made: Entries = {}
             with memory.environment.read() as txn:
                 for operation in which:  # several of them change the same
-                    apply(Staged(txn, {}, made), applied, [operation])
+                    apply(Staged(txn, (), made), applied, [operation])
             entries.append((made, applied))
     same(*entries)
 
@@ -224,7 +224,7 @@ def test_a_run_that_is_decided_once_more_stays_whole(
             entries: Entries = {}
             applied = Applied(Draft(state, 10**18), reached=reached)
             with memory.environment.read() as txn:
-                apply(Staged(txn, {}, entries), applied, operations)
+                apply(Staged(txn, (), entries), applied, operations)
             return entries, applied
 
         taken_apart: list[list[int]] = []

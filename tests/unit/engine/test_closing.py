@@ -21,7 +21,8 @@ from memdb.engine import closing, kept_index
 from memdb.engine.closing import Closing
 from memdb.errors import InvalidArgument
 from memdb.store.derived import DERIVED_FILE, DERIVED_NEW, sync_so_far
-from tests.unit.engine.test_interrupted import Interrupt, is_ours
+from tests.interrupted_locks import free_after_each_interrupt
+from tests.unit.engine.test_interrupted import Interrupt, entering, is_ours
 from tests.unit.engine.test_kept_index import DIM, INDEX, ROWS, clip, opened, rebuilt, told, used
 
 CLIPS = 40
@@ -250,6 +251,42 @@ def test_who_is_interrupted_and_closes_it_once_more_waits_for_none(
         assert sorted(one.name for one in path.iterdir()) == ["CLEAN", "data.mdb", "lock.mdb"]
     with opened(data) as again:
         assert again.verify().ok
+
+
+def test_who_is_interrupted_as_it_says_so_may_say_so_again() -> None:
+    end = Closing(10.0)
+    free_after_each_interrupt(end.hurry, end.hurry)
+    assert end.is_over
+
+
+def test_who_is_interrupted_twice_closes_it_once_more(
+    tmp_path: Path, synced: list[Callable[[], None]]
+) -> None:
+    db = opened(tmp_path)
+    db.create_space("s", dim=DIM)
+    db.user("u").stream("cam", space="s").write_many([clip(seq) for seq in range(CLIPS)])
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    synced.append(interrupt)
+    again = entering(Closing.hurry)
+    with again.within():
+        db.close()
+    assert again.came
+    synced.clear()
+
+    def close() -> None:
+        db.hurry()
+        db.close()
+
+    closer = threading.Thread(target=close, daemon=True)
+    closer.start()
+    closer.join(60)
+    assert not closer.is_alive(), "it hangs"
+    with opened(tmp_path) as found:
+        assert found.verify().ok
+        assert len(found.user("u").clips(limit=100)) == CLIPS
 
 
 @pytest.mark.parametrize("times", range(5, 300, 29))

@@ -78,23 +78,6 @@ def test_who_asks_whether_it_may_does_not_try_the_edge(
     assert "Writer._may_follow" not in asked_by
 
 
-def test_a_third_waits_until_the_second_has_the_disk(
-    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    filled(db, 3)
-    commits = the_first(monkeypatch, lambda _, real: real())
-    with held_in_lmdb(db) as go:
-        writings = [Writing(db, "door", 3)]
-        assert commits.begun.wait(30)
-        writings.append(Writing(db, "door", 4))
-        assert commits.behind.wait(30)
-        writings += [Writing(db, "door", seq) for seq in (5, 6, 7)]
-        go.set()
-        assert all(writing.wait() for writing in writings)
-    assert seqs(db) == list(range(8))
-    assert db.verify().ok
-
-
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
 def test_what_the_one_before_was_to_write_is_not_there_for_it(
     db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch, number: int
@@ -168,7 +151,7 @@ def test_what_was_refused_behind_another_is_held_by_nobody(
     assert ack is not None
     assert isinstance(second.error, ResourceExhausted)
     with db._users.use("alice") as memory:
-        assert memory._writer._commits._under_way is None
+        assert memory._writer._commits._under_way == ()
     assert seqs(db) == [0, 1, 2, 3]
     assert db.user("alice").stream("door", space="cam").write(clip(4)).revision == ack.revision + 1
 

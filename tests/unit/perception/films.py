@@ -50,12 +50,13 @@ def write_film(
     *,
     frame_rate: int = FRAME_RATE,
     container: str = "mp4",
+    coarseness: int = 23,
 ) -> Path:
     """A file of the scenes, (picture, seconds) each; ``sound`` is mono at `SOUND_RATE_HZ`."""
     with av.open(str(path), "w", format=container) as output:
         video = output.add_stream("libx264", rate=frame_rate)
         video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        video.options = {"preset": "ultrafast", "g": "20"}
+        video.options = {"preset": "ultrafast", "g": "20", "crf": str(coarseness)}
         audio = None
         if sound is not None:
             audio = output.add_stream("aac", rate=SOUND_RATE_HZ, layout="mono")

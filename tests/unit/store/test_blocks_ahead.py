@@ -59,11 +59,21 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     return found
 
 
+def growing(file: Path, config: EngineConfig = CONFIG) -> BlocksAhead:
+    """Those of a file that has grown since a large commit began, to what it is."""
+    size = file.stat().st_size
+    os.truncate(file, size - 4096)
+    blocks = BlocksAhead(file, config)
+    blocks.lay_out(MIB)
+    os.truncate(file, size)
+    return blocks
+
+
 def test_they_lie_behind_the_end_and_the_file_is_as_it_was(
     file: Path, asked: list[tuple[int, int]]
 ) -> None:
     before, size, had = file.read_bytes(), file.stat().st_size, blocks_bytes(file)
-    blocks = BlocksAhead(file, CONFIG)
+    blocks = growing(file)
     blocks.lay_out(MIB)
     assert asked == [(size, 8 * MIB)]
     assert blocks_bytes(file) >= had + 8 * MIB
@@ -74,7 +84,7 @@ def test_they_lie_behind_the_end_and_the_file_is_as_it_was(
 def test_they_are_asked_for_once_until_commits_come_near_their_end(
     file: Path, asked: list[tuple[int, int]]
 ) -> None:
-    blocks = BlocksAhead(file, CONFIG)
+    blocks = growing(file)
     for _ in range(9):
         blocks.lay_out(MIB)
     with file.open("ab") as written:
@@ -87,11 +97,30 @@ def test_they_are_asked_for_once_until_commits_come_near_their_end(
     assert [offset for offset, _ in asked] == [64 * MIB, 71 * MIB]
 
 
+def test_commits_into_pages_that_were_freed_ask_for_none(
+    file: Path, asked: list[tuple[int, int]]
+) -> None:
+    """As retention has it: the file stays as large as it is, however much is written."""
+    blocks = BlocksAhead(file, CONFIG)
+    for _ in range(9):
+        blocks.lay_out(MIB)
+    assert asked == []
+    with file.open("ab") as written:
+        written.write(bytes(MIB))
+    blocks.lay_out(MIB)
+    assert len(asked) == 1
+    os.truncate(file, 72 * MIB)  # all that was laid out, and it grows no more
+    blocks.lay_out(MIB)
+    blocks.lay_out(MIB)
+    blocks.lay_out(MIB)
+    assert len(asked) == 2
+
+
 def test_a_file_has_at_most_so_many_of_them(
     file: Path, asked: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(blocks_ahead, "BLOCKS_BYTES_MAX", 3 * MIB)
-    BlocksAhead(file, CONFIG).lay_out(MIB)
+    growing(file).lay_out(MIB)
     assert [size for _, size in asked] == [3 * MIB]
 
 
@@ -102,14 +131,14 @@ def test_small_commits_and_files_that_are_small_beside_them_have_none(
     file: Path, asked: list[tuple[int, int]], size: int, commit: int
 ) -> None:
     os.truncate(file, size)
-    BlocksAhead(file, CONFIG).lay_out(commit)
+    growing(file).lay_out(commit)
     assert asked == []
 
 
 def test_a_disk_that_is_nearly_full_gives_none(file: Path, asked: list[tuple[int, int]]) -> None:
     free = os.statvfs(file)
     left = free.f_bavail * free.f_frsize - 16 * MIB
-    BlocksAhead(file, EngineConfig(disk_free_bytes_min=left)).lay_out(MIB)
+    growing(file, EngineConfig(disk_free_bytes_min=left)).lay_out(MIB)
     assert asked == []
 
 
@@ -117,7 +146,7 @@ def test_another_kind_of_file_system_is_not_asked(
     file: Path, asked: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(blocks_ahead, "TYPES", frozenset[int]())
-    BlocksAhead(file, CONFIG).lay_out(MIB)
+    growing(file).lay_out(MIB)
     assert asked == []
 
 
@@ -131,7 +160,7 @@ def test_what_the_system_refuses_is_nothing_and_not_asked_for_again(
         return -1
 
     monkeypatch.setattr(blocks_ahead, "_fallocate", lambda: refused)
-    blocks = BlocksAhead(file, CONFIG)
+    blocks = growing(file)
     for _ in range(3):
         blocks.lay_out(MIB)
     assert len(calls) == 1
@@ -145,13 +174,14 @@ def test_a_file_that_is_gone_is_nothing(folder: Path) -> None:
 
 def test_a_killed_process_s_are_given_back_too(file: Path) -> None:
     had = blocks_bytes(file)
-    BlocksAhead(file, CONFIG).lay_out(MIB)
+    growing(file).lay_out(MIB)
     assert blocks_bytes(file) > had + 4 * MIB
+    blocks = growing(file)
     os.truncate(file, 64 * MIB)  # as a sparse file it would seem to have none
     with file.open("r+b") as written:
         written.write(bytes(64 * MIB))
         os.fsync(written.fileno())
-    BlocksAhead(file, CONFIG).lay_out(MIB)
+    blocks.lay_out(MIB)
     assert blocks_bytes(file) > 64 * MIB + 4 * MIB
     BlocksAhead(file, CONFIG).give_back()
     assert 64 * MIB <= blocks_bytes(file) <= 64 * MIB + blocks_ahead._UNTOLD_BYTES

@@ -45,7 +45,7 @@ def test_what_was_put_is_there(environment: Environment) -> None:
 def test_what_was_staged_is_read_and_written(environment: Environment) -> None:
     record = schema.revision_key(9)
     with environment.read() as txn:
-        staged = Staged(txn, {Table.CLIPS: {b"below": b"1"}}, {})
+        staged = Staged(txn, [{Table.CLIPS: {b"below": b"1"}}], {})
         for key, value in ENTRIES.items():
             staged.put(Table.CLIPS, key, value)
             staged.put(Table.CLIPS, key, value[:5])

@@ -15,6 +15,7 @@ from memdb.store import schema, writeback
 from memdb.store.creation import create_environment
 from memdb.store.schema import USER_TABLES, Table
 from memdb.store.transaction import Transaction
+from memdb.store.writeback import EarlyWriting
 
 CONFIG = EngineConfig(map_bytes_initial=1 << 20, disk_free_bytes_min=1 << 20)
 
@@ -59,7 +60,7 @@ def test_it_is_asked_for_while_the_block_runs_and_no_longer(
 ) -> None:
     file = (tmp_path / "file").resolve()
     file.write_bytes(bytes(1 << 20))
-    with writeback.early(file, writeback.BYTES_MIN):
+    with EarlyWriting(file).of(writeback.BYTES_MIN):
         assert eventually(lambda: len(asked) >= 3)
     assert eventually(lambda: descriptors_of(file) == 0)
     count = len(asked)
@@ -67,9 +68,27 @@ def test_it_is_asked_for_while_the_block_runs_and_no_longer(
     assert len(asked) == count
 
 
+def test_commits_that_stand_at_one_door_share_a_thread(tmp_path: Path, asked: list[int]) -> None:
+    file = (tmp_path / "file").resolve()
+    file.write_bytes(bytes(1 << 20))
+    early, size = EarlyWriting(file), writeback.BYTES_MIN
+    with early.of(size):
+        assert eventually(lambda: len(asked) >= 1)
+        with early.of(size), early.of(size):
+            count = len(asked)
+            assert eventually(lambda: len(asked) > count)
+            assert descriptors_of(file) == 1
+        count = len(asked)
+        assert eventually(lambda: len(asked) > count + 1), "the first is still being written"
+    assert eventually(lambda: descriptors_of(file) == 0)
+    with early.of(size):
+        count = len(asked)
+        assert eventually(lambda: len(asked) > count), "another thread for another commit"
+
+
 def test_what_is_small_has_no_thread(tmp_path: Path, asked: list[int]) -> None:
     before = _thread._count()
-    with writeback.early(tmp_path / "file", writeback.BYTES_MIN - 1):
+    with EarlyWriting(tmp_path / "file").of(writeback.BYTES_MIN - 1):
         assert _thread._count() == before
     assert asked == []
 
@@ -82,7 +101,7 @@ def test_where_there_is_no_thread_to_be_had_the_block_runs(
 
     monkeypatch.setattr(_thread, "start_new_thread", none)
     ran = False
-    with writeback.early(tmp_path / "file", writeback.BYTES_MIN):
+    with EarlyWriting(tmp_path / "file").of(writeback.BYTES_MIN):
         ran = True
     assert ran
     assert asked == []
@@ -92,7 +111,7 @@ def test_an_error_of_the_block_is_its_own_and_a_file_that_is_gone_is_none(
     tmp_path: Path, asked: list[int]
 ) -> None:
     def fail() -> None:
-        with writeback.early(tmp_path / "gone", writeback.BYTES_MIN):
+        with EarlyWriting(tmp_path / "gone").of(writeback.BYTES_MIN):
             time.sleep(4 * writeback.STEP_S)
             raise RuntimeError("of the block")
 

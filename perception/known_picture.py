@@ -1,0 +1,73 @@
+"""A picture that an epoch holds already, by which a recording that goes on with it is known again."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from PIL import Image
+
+from memdb.errors import FailedPrecondition
+from memdb.types.clip import StoredClip
+from perception.encoders.base import Frame
+from perception.sources.base import MediaItem, VideoFrame
+
+_SIZE: Final = (64, 36)
+DIFFERENCE_MAX: Final = 16.0
+"""Of 255, on average over a small picture.  What was encoded anew differs by less than 6 (by 13 as coarse as there is),
+other pictures by 50 and more; those of a camera that does not move differ as its light does, and some pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownPicture:
+    """A keyframe of the newest clip of an epoch."""
+
+    epoch: int
+    time_ns: int
+    """In media time."""
+    jpeg: bytes
+
+    @classmethod
+    def of_clip(cls, clip: StoredClip, base_ns: int) -> KnownPicture | None:
+        """None of one that shows none, as of sound, or because retention took them."""
+        for keyframe in clip.keyframes:
+            if keyframe.time_ns >= base_ns:
+                return cls(clip.epoch, keyframe.time_ns - base_ns, keyframe.jpeg)
+        return None
+
+    def checked(self, items: Iterator[MediaItem], from_ns: int) -> Iterator[MediaItem]:
+        """What is read from this picture on, without the frames before ``from_ns``.
+
+        Where the medium shows none at the picture's time, or the picture is none, nothing is compared.
+
+        Raises `FailedPrecondition` (``OTHER_RECORDING``).
+        """
+        for item in items:
+            if isinstance(item, VideoFrame) and item.time_ns < from_ns:
+                if item.time_ns == self.time_ns:
+                    self._check(item.pixels)
+                continue
+            yield item
+
+    def _check(self, pixels: Frame) -> None:
+        try:
+            with Image.open(io.BytesIO(self.jpeg)) as image:
+                known = _small(image)
+        except (OSError, Image.DecompressionBombError):
+            return  # who wrote it had something else for a picture: nothing to compare
+        difference = np.abs(known - _small(Image.fromarray(pixels)))
+        if float(difference.mean()) > DIFFERENCE_MAX:
+            raise FailedPrecondition(
+                f"epoch {self.epoch} holds clips of another recording, which shows something else at "
+                f"{self.time_ns / 1e9:.1f} s: other footage needs --epoch N",
+                reason="OTHER_RECORDING",
+                field="epoch",
+                value=self.epoch,
+            )
+
+
+def _small(image: Image.Image) -> np.ndarray:
+    return np.asarray(image.convert("RGB").resize(_SIZE, Image.Resampling.BOX), np.float32)
