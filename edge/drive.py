@@ -34,19 +34,23 @@ from odd_clips import odd_message
 from odd_files import PAGE, OddFile
 
 from memdb.engine.apply_run import one_by_one
+from memdb.engine.run_acks import RunAcks
 from memdb.index.kernel import inner_products_address
 from memdb.server.edge import CallerLeft, Handler, Kind
 from memdb.server.native_edge import SHELVED, NativeEdge
-from memdb.server.plain_clips import clips_of, runs_of
+from memdb.server.plain_clips import ack_fields, clips_of, runs_of
+from memdb.store.idents import ids_by
 from memdb.store.native_commit import Puts, ReadyCommit, native_commit
 from memdb.store.ordinary_tree import PageFile, pages_by_level
 from memdb.store.plain_clips import put_plain, stage_by
+from memdb.store.rows import Row, packed_row, stretches, stretches_by
 from memdb.store.schema import Table, ledger_key
 from memdb.store.transaction import Transaction
 from memdb.types.operation import WriteRun
 from memdb.types.plain_run import Entries, PlainRun
 from memdb.wire.clips import clip_to_proto
 from memdb.wire.ingest import ingested_clips
+from memdb.wire.packed_acks import packed_acks
 
 DIM, ROWS = 64, 50
 TABLES = Table.CLIPS, Table.VECTORS, Table.SHORT_MEMORY, Table.LEDGER
@@ -141,6 +145,7 @@ def read_clips(seconds: float) -> int:
     plain = 0
     until = time.monotonic() + seconds
     while time.monotonic() < until:
+        number(rng)
         data = odd_message(rng)
         found = memdb_edge.read_clips(data)
         if found is None:
@@ -173,6 +178,19 @@ def stage(run: PlainRun) -> None:
     for number, table in enumerate(TABLES):
         both = [list(its[number].items()) for its in tables[:2]]
         assert both[0] == both[1] == list(wanted.entries.get(table, {}).items())
+
+
+def number(rng: random.Random) -> None:
+    """Have ids, their acknowledgements and stretches of rows made as Python makes them."""
+    key, first, count = rng.randbytes(rng.randrange(65)), rng.randrange(1 << 48), rng.randrange(70)
+    acks = RunAcks(key, first, count, rng.choice([0, 1, 127, 128, 1 << 63]))
+    ids_by(None)
+    stretches_by(None)
+    assert memdb_edge.make_ids(key, acks.first, count) == [ack.clip_id for ack in acks]
+    assert packed_acks([ack_fields(acks)]) == packed_acks(acks)
+    rows = [Row(1, rng.randrange(2), rng.randrange(3), place, place, True) for place in range(9)]
+    packed = b"".join(map(packed_row, rows[: rng.randrange(10)]))
+    assert memdb_edge.stretches(packed) == stretches(packed)
 
 
 class Written(Transaction):

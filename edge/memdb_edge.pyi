@@ -102,6 +102,17 @@ class PlainRun:
         birth: int,
     ) -> tuple[bytes, bytes, bytes]: ...
 
+def make_ids(key: bytes, first: int, count: int) -> list[str]:
+    """`memdb.store.idents.make_ids`; first: with its kind before it. Raises `ValueError` for a key that is longer than
+    BLAKE2b takes.
+    """
+
+def ack_fields(key: bytes, first: int, count: int, revision: int) -> bytes:
+    """Acknowledgements of new clips with such ids, each as a field of a ``memdb.v1.IngestAcks``."""
+
+def stretches(packed: bytes) -> list[tuple[int, int, int, int, int, int]]:
+    """`memdb.store.rows.stretches`."""
+
 def stage_plain(
     clips: dict[bytes, bytes | memoryview],
     vectors: dict[bytes, bytes | memoryview],
@@ -363,9 +374,7 @@ def ordinary_pages(
     """
 
 def checksum_of(fd: int, offset: int, length: int) -> int | None:
-    """xxh3_64 of bytes of a file, 241 or more; None where the file is shorter. Raises `OSError`, and `ValueError` for
-    fewer. The interpreter's lock is let go of.
-    """
+    """xxh3_64 of bytes of a file; None where it is shorter. Raises `OSError`. The interpreter's lock is let go of."""
 
 class Server:
     """A server for some methods; what happens is told by `take`."""

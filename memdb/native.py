@@ -9,7 +9,7 @@ from typing import Final
 from memdb.eventlog import event_log
 
 MODULE: Final = "memdb_edge"
-INTERFACE: Final = 12
+INTERFACE: Final = 13
 """Of the module: another one is of another release."""
 
 log = event_log("memdb.native")

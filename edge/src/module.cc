@@ -15,6 +15,7 @@
 #include "commit.h"
 #include "few_module.h"
 #include "file_module.h"
+#include "ids_module.h"
 #include "kept.h"
 #include "listed_module.h"
 #include "message_module.h"
@@ -25,6 +26,7 @@
 #include "server.h"
 #include "shelf.h"
 #include "sketch_module.h"
+#include "stretches_module.h"
 
 namespace py = pybind11;
 
@@ -333,7 +335,7 @@ PYBIND11_MODULE(memdb_edge, module) {
   if (PyErr_Occurred()) throw py::error_already_set();
   module.doc() = "A gRPC server as bytes and events: the native edge of memdb.";
   module.attr("__version__") = MEMDB_EDGE_VERSION;
-  module.attr("interface") = 12;  // memdb/native.py
+  module.attr("interface") = 13;  // memdb/native.py
   module.attr("grpc_version") = grpc::Version();
   py::class_<Handle>(module, "Call", py::custom_type_setup(&ThrowsWithoutMemory))
       .def_property_readonly("method", &Handle::method)
@@ -353,7 +355,9 @@ PYBIND11_MODULE(memdb_edge, module) {
   DefineMessage(module);
   DefineFew(module, &KernelsOf);
   DefineFiles(module);
+  DefineIds(module);
   DefineSketch(module);
+  DefineStretches(module);
   DefineCommit(module);
   DefineRows(module);
   DefineRun(module);

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from memdb.engine.effects import Effects
 from memdb.engine.open_versions import OpenVersions
 from memdb.engine.reached import Reached
+from memdb.engine.run_acks import RunAcks
 from memdb.engine.state import Draft
 from memdb.errors import MemdbError
 from memdb.store.records import LogEntry
@@ -30,6 +31,7 @@ class Removed:
 
 Outcome = (
     Ack
+    | RunAcks
     | list[Ack | MemdbError]
     | StreamInfo
     | Fact

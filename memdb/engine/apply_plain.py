@@ -10,24 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Final
 
 from memdb.engine.applied import Applied
 from memdb.engine.effects import NewRows
-from memdb.errors import MemdbError
+from memdb.engine.run_acks import RunAcks
 from memdb.store import schema
-from memdb.store.idents import IdKind, make_ids
 from memdb.store.plain_clips import put_plain
 from memdb.store.records import LogEntry
 from memdb.store.schema import Table
 from memdb.store.transaction import Transaction
 from memdb.types.arrays import Array
-from memdb.types.clip import Ack, Clip
+from memdb.types.clip import Clip
 from memdb.types.operation import Operation, WriteClip
 from memdb.types.space import Space
-from memdb.types.unchecked import maker
-
-_ack: Final = maker(Ack)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,13 +127,12 @@ def write_plain(txn: Transaction, applied: Applied, plain: Plain) -> None:
     applied.outcomes += written(applied, NewRows(plain.space_no, first_no, count, dtype, stored))
 
 
-def written(applied: Applied, rows: NewRows) -> list[Ack | MemdbError]:
+def written(applied: Applied, rows: NewRows) -> RunAcks:
     """Note rows that were written; the acknowledgements of their clips."""
     draft, first_no, count = applied.draft, rows.first_no, rows.count
     applied.effects.rows.append(rows)
     applied.entries += [LogEntry("clip", no) for no in range(first_no, first_no + count)]
-    ids = make_ids(draft.id_key, IdKind.CLIP, first_no, count)
-    return [_ack(clip_id, draft.revision, False) for clip_id in ids]
+    return RunAcks(draft.id_key, first_no, count, draft.revision)
 
 
 def _is_plain(clip: Clip) -> bool:

@@ -12,21 +12,18 @@ from memdb.codecs.tensors import encoded
 from memdb.engine.applied import Applied
 from memdb.engine.apply_plain import written
 from memdb.engine.effects import NewRows
-from memdb.errors import MemdbError
+from memdb.engine.run_acks import RunAcks
 from memdb.store import schema
 from memdb.store.content import content_hash
 from memdb.store.plain_clips import put_run
 from memdb.store.schema import Table
 from memdb.store.transaction import Transaction
-from memdb.types.clip import Ack
 from memdb.types.operation import WriteClip, WriteRun
 from memdb.types.plain_run import PlainRun
 from memdb.types.tensor import Codec
 
 
-def write_run(
-    txn: Transaction, applied: Applied, operation: WriteRun
-) -> list[Ack | MemdbError] | None:
+def write_run(txn: Transaction, applied: Applied, operation: WriteRun) -> RunAcks | None:
     """Write the clips of a run; None, and nothing is done, where each is to be looked at: some are there already, or
     may be refused.
     """

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
+from memdb.store.rows import HEAD, row_fields, stretches
 from memdb.types.stream import Gap
 
 _NEVER = 1 << 63
@@ -103,6 +104,21 @@ class EpochCoverage:
             self.first_start_ns = start_ns
         if seq > self.sealed_seq:
             self.sealed_seq, self.sealed_end_ns = seq, end_ns
+
+    def arrive_behind(self, first_seq: int, clips: int, start_ns: int, end_ns: int) -> bool:
+        """`arrive_sealed` of numbers that follow each other and the newest one, as nearly all come; False, and nothing
+        is done, where they do not.
+
+        start_ns: where the earliest of them begins; end_ns: where the last one ends.
+        """
+        if first_seq != self.newest_seq + 1:
+            return False
+        self.clips += clips
+        self.newest_seq, self.newest_end_ns = self.newest_seq + clips, end_ns
+        if self.first_start_ns is None or start_ns < self.first_start_ns:
+            self.first_start_ns = start_ns
+        self.sealed_seq, self.sealed_end_ns = self.newest_seq, end_ns
+        return True
 
     def grow(self, seq: int, start_ns: int | None, end_ns: int | None, birth: int) -> None:
         """Note a later version of a clip that has come."""
@@ -220,6 +236,17 @@ class Coverage:
         if found is None:
             found = self._epochs[stream_no, epoch] = EpochCoverage()
         return found
+
+    def arrive(self, rows: bytes, revision: int) -> None:
+        """Note first versions of sealed clips, each a `memdb.store.rows.HEAD`, in their order (writer only)."""
+        begin = 0
+        for stream_no, epoch_no, first_seq, clips, start_ns, end_ns in stretches(rows):
+            end = begin + clips * HEAD.itemsize
+            epoch = self.epoch(stream_no, epoch_no)
+            if not epoch.arrive_behind(first_seq, clips, start_ns, end_ns):
+                for _, _, seq, its_start_ns, its_end_ns, *_ in row_fields(rows[begin:end]):
+                    epoch.arrive_sealed(seq, its_start_ns, its_end_ns, revision)
+            begin = end
 
     def is_small(self, epochs_max: int, gaps_max: int) -> bool:
         """Whether there are so many epochs and gaps at most, those of earlier revisions included."""

@@ -21,7 +21,7 @@ from memdb.index.names import NAMELESS
 from memdb.index.partition import ClipRows, Partition
 from memdb.index.text import Document, TextIndex
 from memdb.store import schema
-from memdb.store.rows import HEAD, packed_row, row_fields
+from memdb.store.rows import HEAD, packed_row
 from memdb.types.arrays import Array
 
 
@@ -89,23 +89,14 @@ class Indexes:
         by_space: dict[int, list[NewRows]] = {}
         for rows in plain:
             by_space.setdefault(rows.space_no, []).append(rows)
-            self._arrive(rows.stored.rows, state.revision)
         for space_no, its_rows in by_space.items():
             partition, is_cosine = self._partition(space_no, state)
             dim = state.spaces[space_no].dim
-            added = _clip_rows(its_rows, dim, state.revision, cosine=is_cosine)
+            packed = b"".join([rows.stored.rows for rows in its_rows])
+            self.coverage.arrive(packed, state.revision)
+            added = _clip_rows(its_rows, packed, dim, state.revision, cosine=is_cosine)
             partition.extend(added)
             partition.name([NAMELESS] * len(added.clip_no))
-
-    def _arrive(self, rows: bytes, revision: int) -> None:
-        """Note first versions of clips that are sealed."""
-        key = epoch = None
-        for stream_no, epoch_no, seq, start_ns, end_ns, _, _, _ in row_fields(rows):
-            if key != (stream_no, epoch_no):
-                key = stream_no, epoch_no
-                epoch = self.coverage.epoch(*key)
-            assert epoch is not None, "it was found"
-            epoch.arrive_sealed(seq, start_ns, end_ns, revision)
 
     def _began_ns(self, clip: NewClip) -> int | None:
         """Where an open clip began in the version before."""
@@ -178,8 +169,10 @@ def _add(partition: Partition, clip: NewClip, revision: int, *, cosine: bool) ->
     )
 
 
-def _clip_rows(plain: list[NewRows], dim: int, revision: int, *, cosine: bool) -> ClipRows:
-    stored = [rows.stored for rows in plain]
+def _clip_rows(
+    plain: list[NewRows], packed: bytes, dim: int, revision: int, *, cosine: bool
+) -> ClipRows:
+    """packed: of all of them."""
     vectors = [
         prepared_rows(
             np.frombuffer(b"".join([rows.stored.vectors for rows in alike]), dtype).reshape(
@@ -190,11 +183,11 @@ def _clip_rows(plain: list[NewRows], dim: int, revision: int, *, cosine: bool) -
         for dtype, alike in groupby(plain, attrgetter("dtype"))
     ]
     return _current(
-        b"".join([its.rows for its in stored]),
+        packed,
         [no for rows in plain for no in range(rows.first_no, rows.first_no + rows.count)],
         revision,
         vectors[0] if len(vectors) == 1 else np.concatenate(vectors),
-        np.frombuffer(b"".join([its.contents for its in stored]), np.uint64),
+        np.frombuffer(b"".join([rows.stored.contents for rows in plain]), np.uint64),
     )
 
 

@@ -22,7 +22,9 @@ from memdb.index.matrix import Matrix
 from memdb.index.planes import padded, split, split_by
 from memdb.index.row_codes import RowCodes
 from memdb.native import is_installed
+from memdb.store.idents import IdKind, ids_by, make_ids, numbered
 from memdb.store.plain_clips import stage_by
+from memdb.store.rows import stretches_by
 from memdb.types import arrays
 from memdb.types.arrays import Array
 
@@ -68,19 +70,36 @@ class Arithmetic:
 
 @cache
 def lend() -> None:
-    """Have the edge look through the elements of float16 arrays, make what is stored of plain clips, and rows for
-    indexes, wherever in this process that is to be done."""
+    """Have the edge look through the elements of float16 arrays, make what is stored of plain clips, their ids, and
+    rows for indexes, and find those that follow each other, wherever in this process that is to be done."""
     if not is_installed():
         return
     import memdb_edge  # noqa: PLC0415 - as above
 
     arrays.look_by(memdb_edge.are_finite)
     stage_by(memdb_edge.stage_plain)
+    stretches_by(memdb_edge.stretches)
+    if _makes_ids():
+        ids_by(memdb_edge.make_ids)
+    else:
+        log.warning("the native edge's ids are not those of Python here: not used")
     if _makes_rows():
         unit_rows_by(memdb_edge.unit_rows)
         split_by(memdb_edge.split_rows)
     else:
         log.warning("the native edge's rows are not those of numpy here: not used")
+
+
+def _makes_ids() -> bool:
+    """Whether the edge's ids are those of Python, by trying."""
+    import memdb_edge  # noqa: PLC0415 - as above
+
+    # Of no key, of one as users have, of the longest.
+    return all(
+        memdb_edge.make_ids(bytes(range(length)), numbered(IdKind.CLIP, 254), 4)
+        == make_ids(bytes(range(length)), IdKind.CLIP, 254, 4)
+        for length in (0, 32, 64)
+    )
 
 
 def _makes_rows() -> bool:

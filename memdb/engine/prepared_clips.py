@@ -10,8 +10,8 @@ from memdb.engine import lateness
 from memdb.engine.applied import Outcome
 from memdb.engine.apply_run import one_by_one
 from memdb.engine.passage import Passage
+from memdb.engine.run_acks import Outcomes, Piece
 from memdb.errors import MemdbError, ResourceExhausted
-from memdb.types.clip import Ack
 from memdb.types.operation import Operation, WriteClip, WriteRun, parts
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def write_prepared(
     queued: Callable[[], None] | None = None,
     on_its_way: lateness.Newest = lateness.NOTHING,
     passages: Sequence[Passage] = (),
-) -> list[Ack | MemdbError]:
+) -> Outcomes:
     """Store clips; blocks until they are durable and searchable.  An acknowledgement or error for each, in order, also
     for each of a run.
 
@@ -37,7 +37,7 @@ def write_prepared(
     Raises what refuses all of them: `ResourceExhausted`, `Unavailable`.
     """
 
-    def write(memory: UserMemory) -> list[Ack | MemdbError]:
+    def write(memory: UserMemory) -> Outcomes:
         reached: dict[tuple[str, int], int] = {}
         refusals = lateness.refusals(
             memory.view, operations, user.seq_ahead_max, on_its_way, reached
@@ -45,9 +45,9 @@ def write_prepared(
         for passage in passages:
             passage.reached = reached
         if not any(refusals):
-            return _of_each(memory.write(list(operations), queued, passages))
+            return _joined(memory.write(list(operations), queued, passages))
         taken = list(_admitted(operations, refusals))
-        return filled(refusals, _of_each(memory.write(taken, queued, passages)))
+        return filled(refusals, _joined(memory.write(taken, queued, passages)))
 
     return user.with_memory(write, create=True)
 
@@ -66,23 +66,23 @@ def _admitted(
         yield from (one for one, refusal in zip(each, its_own, strict=True) if refusal is None)
 
 
-def _of_each(outcomes: Iterable[Outcome]) -> list[Ack | MemdbError]:
+def _joined(outcomes: Iterable[Outcome]) -> Outcomes:
     """Those of the clips of runs among the others."""
-    found: list[Ack | MemdbError] = []
+    found: list[Piece] = []
     for outcome in outcomes:
         if isinstance(outcome, list):
             found += outcome  # type: ignore[arg-type]  # clips give acks
         else:
             found.append(outcome)  # type: ignore[arg-type]  # as above
-    return found
+    return Outcomes(found)
 
 
-def filled(
-    refusals: Sequence[MemdbError | None], outcomes: Iterable[Ack | MemdbError]
-) -> list[Ack | MemdbError]:
+def filled(refusals: Sequence[MemdbError | None], outcomes: Outcomes) -> Outcomes:
     """What is refused, and between it in order what became of the others."""
+    if not any(refusals):
+        return outcomes
     following = iter(outcomes)
-    return [refusal or next(following) for refusal in refusals]
+    return Outcomes([refusal or next(following) for refusal in refusals])
 
 
 def may_pass_in_part(error: Exception) -> bool:

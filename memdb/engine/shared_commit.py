@@ -118,12 +118,14 @@ def _before(part: Part) -> list[Part]:
 def _write_together(parts: Sequence[Part], place: Place) -> bool:
     """False where all are refused together, and some may pass alone."""
     try:
-        outcomes = write_prepared(
-            parts[0].feed.stream.user,
-            [operation for part in parts for operation in part.operations],
-            place.pass_on,
-            _on_its_way(parts),
-            [_passage(part) for part in parts],
+        outcomes = list(
+            write_prepared(
+                parts[0].feed.stream.user,
+                [operation for part in parts for operation in part.operations],
+                place.pass_on,
+                _on_its_way(parts),
+                [_passage(part) for part in parts],
+            )
         )
     except Exception as error:  # whatever it is, they all wait to be told
         if may_pass_in_part(error) or any(part.passage.refusal() for part in parts):

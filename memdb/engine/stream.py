@@ -12,6 +12,7 @@ from memdb.engine.apply_run import one_by_one
 from memdb.engine.ingest import EmbeddedIngestWriter
 from memdb.engine.passage import Passage
 from memdb.engine.prepared_clips import filled, write_prepared
+from memdb.engine.run_acks import Outcomes
 from memdb.errors import InvalidArgument, MemdbError, NotFound
 from memdb.store.content import content_hash
 from memdb.types import limits
@@ -101,7 +102,7 @@ class EmbeddedStream:
         queued: Callable[[], None] | None = None,
         on_its_way: lateness.Newest = lateness.NOTHING,
         passages: Sequence[Passage] = (),
-    ) -> list[Ack | MemdbError]:
+    ) -> Outcomes:
         """Store clips; blocks until they are durable and searchable.  An acknowledgement or error
         for each, in order, also for each of a run.
 
@@ -150,13 +151,13 @@ class EmbeddedStream:
         queued: Callable[[], None] | None = None,
         on_its_way: lateness.Newest = lateness.NOTHING,
         passages: Sequence[Passage] = (),
-    ) -> list[Ack | MemdbError]:
+    ) -> Outcomes:
         """`write_batch` for clips that `prepare` made operations of.
 
         queued, on_its_way, passages: see `memdb.engine.prepared_clips`.
         """
         if not operations:
-            return []
+            return Outcomes(())
         if not self._user.is_known():
             operations = one_by_one(operations)
             self._check_first_write(operations[0])

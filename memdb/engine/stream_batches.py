@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import islice
+from typing import Final
 
 from memdb.engine.lateness import NOTHING, Newest
 from memdb.engine.passage import Passage
 from memdb.engine.prepared_clips import filled, may_pass_in_part, write_prepared
+from memdb.engine.run_acks import Outcomes, first_of
 from memdb.engine.stream import EmbeddedStream
 from memdb.errors import MemdbError
-from memdb.types.clip import Ack, Clip
+from memdb.types.clip import Clip
 from memdb.types.operation import WriteClip, WriteRun, parts
 from memdb.types.plain_run import PlainRun
 
 Batch = tuple[EmbeddedStream, Sequence[Clip | PlainRun]]
-Outcomes = list[Ack | MemdbError]
 Written = Outcomes | Exception
 """An outcome for each clip of a batch, or what befell all of it: also what is no refusal, as where memory is short."""
+_NOTHING: Final = Outcomes(())
 
 
 def _nothing() -> None:
@@ -82,19 +83,17 @@ def _together(
     for index, (stream, clips) in enumerate(batches):
         try:
             prepared.append((index, *stream.prepare_all(clips)))
-            found.append([])
+            found.append(_NOTHING)
         except Exception as error:  # of its stream alone, whatever it is: no memory, say
             found.append(its_own(error))
 
     try:
-        outcomes = iter(
-            write_prepared(
-                user,
-                [operation for _, operations, _ in prepared for operation in operations],
-                queued,
-                on_its_way,
-                passages,
-            )
+        outcomes = write_prepared(
+            user,
+            [operation for _, operations, _ in prepared for operation in operations],
+            queued,
+            on_its_way,
+            passages,
         )
     except Exception as error:  # whatever it is, what is behind them waits to be told
         if may_pass_in_part(error) or any(passage.refusal() for passage in passages):
@@ -103,6 +102,7 @@ def _together(
         for index, _, _ in prepared:
             found[index] = its_own(error)
         return found
+    pieces = iter(outcomes.pieces)
     for index, operations, refusals in prepared:
-        found[index] = filled(refusals, islice(outcomes, sum(map(parts, operations))))
+        found[index] = filled(refusals, first_of(pieces, sum(map(parts, operations))))
     return found

@@ -194,9 +194,14 @@ class Budget:
                 return
             stream.expect_no_more()
 
-    def hold(self, size: int, owner: str = "") -> None:
-        """Count a message that came; raises `Unavailable` (``OVERLOADED``)."""
+    def hold(self, size: int, owner: str = "", expected: int = 0) -> None:
+        """Count a message that came; raises `Unavailable` (``OVERLOADED``).
+
+        expected: what an `expect` has taken for it, given back in any case.
+        """
         if self.used + size > self._bytes_max:
+            if expected:
+                self.expect_no_more(owner, expected)
             raise Unavailable(
                 "too many bytes of requests are in flight",
                 reason="OVERLOADED",
@@ -204,7 +209,13 @@ class Budget:
                 value=self.used + size,
             )
         self._streams += size
-        self._reads.take(owner, size)
+        # At once: in between, others might be let in on the strength of what is given back.  Of a stream nearly every
+        # message is as large as the one before it: then nobody fits who did not.
+        more = size - expected
+        if more > 0:
+            self._reads.take(owner, more)
+        elif more < 0:
+            self.expect_no_more(owner, -more)
 
     def release(self, size: int, owner: str = "") -> None:
         """Messages were done with."""
@@ -307,13 +318,12 @@ class StreamBytes:
 
     def hold(self, size: int) -> None:
         """Count a message that was read; raises `Unavailable` (``OVERLOADED``)."""
-        # First the one, then the other: in between, others might be let in on the strength of it.
-        try:
-            self._budget.hold(size, self.owner)
-            self._held += size
-        finally:
-            self._usual = min(max(size, READ_BYTES_LEAST), READ_BYTES)
-            self.expect_no_more()
+        self._usual = min(max(size, READ_BYTES_LEAST), READ_BYTES)
+        expected, self._expected = self._expected, 0
+        if expected:
+            self._budget.has_read(self)
+        self._budget.hold(size, self.owner, expected)
+        self._held += size
 
     def release(self, size: int) -> None:
         """Count messages no more."""

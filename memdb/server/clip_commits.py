@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from memdb.engine.lateness import NOTHING, Newest
+from memdb.engine.run_acks import Outcomes, RunAcks
 from memdb.engine.stream import EmbeddedStream
-from memdb.engine.stream_batches import Outcomes, its_own, write_batches
+from memdb.engine.stream_batches import its_own, write_batches
 from memdb.errors import MemdbError
 from memdb.eventlog import event_log
 from memdb.server.edge import SendsAhead
+from memdb.server.plain_clips import ack_fields
 from memdb.server.ready_clips import Ready, Told
 from memdb.types.clip import Ack
 from memdb.wire.packed_acks import packed_acks
@@ -93,13 +95,13 @@ def _befallen(ready: Ready, error: Exception) -> Exception:
 
 def _told(ready: Ready, outcomes: Outcomes) -> Told:
     """The answer for the clips before the first refused one, and its error."""
-    acks: list[Ack] = []
+    acks: list[Ack | bytes] = []
     refusal: MemdbError | None = None
-    for outcome in outcomes:
-        if isinstance(outcome, MemdbError):
-            refusal = ready.fate.error = outcome
+    for piece in outcomes.pieces:
+        if isinstance(piece, MemdbError):
+            refusal = ready.fate.error = piece
             break
-        acks.append(outcome)
+        acks.append(ack_fields(piece) if isinstance(piece, RunAcks) else piece)
     return packed_acks(acks), refusal
 
 

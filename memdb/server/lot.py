@@ -23,7 +23,9 @@ class Lot:
 
     def add(self, items: list[Clip] | list[PlainRun], size: int) -> int:
         """What a message brought; how many clips that is."""
-        clips = sum(1 if isinstance(item, Clip) else len(item) for item in items)
+        clips = 0
+        for item in items:
+            clips += 1 if isinstance(item, Clip) else len(item)
         self.items += items
         self.clips += clips
         self.size += size

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from memdb.engine.run_acks import RunAcks
 from memdb.types.clip import NO_LABELS, Clip, Keyframe, SoundEvent, Utterance
 from memdb.types.labels import Labels
 from memdb.types.plain_run import PlainRun
@@ -43,10 +44,18 @@ def runs_of(message: memdb_edge.PlainClips, epoch: int) -> list[PlainRun] | None
     return None if runs is None else [MessageRun(run) for run in runs]
 
 
+def ack_fields(acks: RunAcks) -> bytes:
+    """The acknowledgements of a run, each as a field of ``IngestAcks``."""
+    import memdb_edge  # noqa: PLC0415 - there is no run without it
+
+    return memdb_edge.ack_fields(acks.id_key, acks.first, acks.count, acks.revision)
+
+
 class MessageRun:
     """A `memdb.types.plain_run.PlainRun` of a message, which lives as long."""
 
     __slots__ = (
+        "_clips",
         "_run",
         "dim",
         "epoch",
@@ -59,6 +68,7 @@ class MessageRun:
 
     def __init__(self, run: memdb_edge.PlainRun) -> None:
         self._run = run
+        self._clips = len(run)
         self.epoch = run.epoch
         self.first_seq = run.first_seq
         self.dim = run.dim
@@ -68,7 +78,7 @@ class MessageRun:
         self.stage = run.stage
 
     def __len__(self) -> int:
-        return len(self._run)
+        return self._clips
 
     def clips(self) -> list[Clip]:
         """The clips themselves."""

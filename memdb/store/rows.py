@@ -19,7 +19,7 @@ Payload of tables ``vectors`` and ``texts`` (little-endian)::
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -91,6 +91,39 @@ def packed_row(row: Row) -> bytes:
 def row_fields(packed: bytes) -> Iterator[tuple[int, int, int, int, int, int, int, int]]:
     """The fields of a `Row` of each entry of dtype `HEAD`, which lie one behind the other."""
     return _ROW.iter_unpack(packed)
+
+
+Stretch = tuple[int, int, int, int, int, int]
+"""Rows of an epoch of a stream whose numbers follow each other: stream_no, epoch, the first seq, how many; where the
+earliest of them begins and where the last one ends, in ns."""
+_stretched_by: Callable[[bytes], list[Stretch]] | None = None
+
+
+def stretches_by(find: Callable[[bytes], list[Stretch]] | None) -> None:
+    """Have it find `stretches` from now on; None for nobody."""
+    global _stretched_by  # noqa: PLW0603 - one for the process
+    _stretched_by = find
+
+
+def stretches(packed: bytes) -> list[Stretch]:
+    """Entries of dtype `HEAD`, each as many as follow each other."""
+    if _stretched_by is not None:
+        return _stretched_by(packed)
+    found: list[Stretch] = []
+    place: tuple[int, int] | None = None
+    first = count = earliest_ns = last_ns = 0
+    for stream_no, epoch, seq, start_ns, end_ns, _, _, _ in row_fields(packed):
+        if place == (stream_no, epoch) and seq == first + count:
+            count += 1
+            earliest_ns, last_ns = min(earliest_ns, start_ns), end_ns
+            continue
+        if place is not None:
+            found.append((*place, first, count, earliest_ns, last_ns))
+        place = stream_no, epoch
+        first, count, earliest_ns, last_ns = seq, 1, start_ns, end_ns
+    if place is not None:
+        found.append((*place, first, count, earliest_ns, last_ns))
+    return found
 
 
 def pack_row(key: bytes, row: Row, vector: Array) -> bytes:

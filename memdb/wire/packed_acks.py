@@ -21,17 +21,21 @@ _REVISION: Final = varint_bytes(tag_of(2, VARINT))
 _DUPLICATE: Final = varint_bytes(tag_of(3, VARINT)) + b"\x01"
 
 
-def packed_acks(acks: Iterable[Ack]) -> bytes:
-    """The message; empty where there is nothing to acknowledge."""
+def packed_acks(acks: Iterable[Ack | bytes]) -> bytes:
+    """The message; empty where there is nothing to acknowledge.
+
+    acks: also as the fields of ``IngestAcks`` that somebody else has made of some.
+    """
     pieces: list[bytes] = []
     for ack in acks:
+        if isinstance(ack, bytes):
+            pieces.append(ack)
+            continue
         clip_id = ack.clip_id.encode()
         before, behind = _around(len(clip_id), ack.revision, ack.duplicate)
         pieces += (before, clip_id, behind)
-    if not pieces:
-        return b""
     body = b"".join(pieces)
-    return head(_ACKS, len(body)) + body
+    return head(_ACKS, len(body)) + body if body else b""
 
 
 @lru_cache(maxsize=64)

@@ -21,6 +21,7 @@ from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.effects import NewClip
 from memdb.engine.memory import UserMemory
 from memdb.engine.reached import Reached
+from memdb.engine.run_acks import RunAcks
 from memdb.engine.state import Draft
 from memdb.engine.stream_batches import Batch, write_batches
 from memdb.server.plain_clips import runs_of
@@ -70,7 +71,7 @@ def same(ours: tuple[Entries, Applied], theirs: tuple[Entries, Applied]) -> None
     }
     flat: list[object] = []
     for outcome in applied.outcomes:
-        flat.extend(outcome if isinstance(outcome, list) else [outcome])
+        flat.extend(outcome if isinstance(outcome, list | RunAcks) else [outcome])
     assert [said(one) for one in flat] == [said(one) for one in by_itself.outcomes]
     assert applied.entries == by_itself.entries
     assert applied.draft.counters() == by_itself.draft.counters()

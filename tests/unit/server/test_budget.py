@@ -127,6 +127,40 @@ async def test_what_many_silent_streams_bring_at_once_is_bounded() -> None:
     assert budget.used == 0
 
 
+@pytest.mark.parametrize("size", [1, READ_BYTES - 1, READ_BYTES, READ_BYTES + 1])
+async def test_a_message_takes_the_place_of_what_was_expected(size: int) -> None:
+    """And lets in who fits now, where it is smaller."""
+    budget = Budget(6 * READ_BYTES)  # two reads of one user, and a little more
+    with budget.stream() as first, budget.stream() as second, budget.stream() as third:
+        for stream in (first, second, third):
+            stream.owner = "alice"
+        await first.expect()
+        await second.expect()
+        waiting = asyncio.create_task(third.expect())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        first.hold(size)
+        assert (first.size, budget.used) == (size, size)
+        await asyncio.sleep(0)
+        assert waiting.done() == (size == 1)
+        assert budget._reads.total == READ_BYTES * (2 if waiting.done() else 1) + size
+        first.release(size)
+        await asyncio.wait_for(waiting, 5)
+    assert (budget.used, budget._reads.total) == (0, 0)
+
+
+async def test_a_message_that_is_refused_gives_back_what_was_expected() -> None:
+    budget = Budget(8 * MIB)
+    with budget.stream() as one, budget.stream() as two:
+        one.hold(6 * MIB)
+        two._usual = MIB
+        budget._reads.take("", MIB)  # as of a read that began while there was room
+        two._expected = MIB
+        with pytest.raises(Unavailable):
+            two.hold(3 * MIB)
+        assert (two.size, budget._reads.total) == (0, 6 * MIB)
+
+
 async def test_a_stream_that_leaves_the_queue_leaves_no_hole() -> None:
     budget = Budget(2 * READ_BYTES)
     with budget.stream() as first:

@@ -15,12 +15,12 @@ from memdb import MemdbError, ResourceExhausted, failpoints
 from memdb.engine import shared_commit, shared_ingest
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.ingest_feed import Feed, Part
+from memdb.engine.run_acks import Outcomes
 from memdb.engine.shared_commit import Place
 from memdb.engine.shared_ingest import SharedIngest
 from memdb.engine.stream import EmbeddedStream
 from memdb.engine.user import EmbeddedUser
 from memdb.failpoints import FailpointError
-from memdb.types.clip import Ack
 from tests.unit.engine.conftest import clip, vector
 from tests.unit.engine.shared_ingest.cameras import PATIENCE_S, camera, held_back, threads
 
@@ -192,7 +192,7 @@ def test_each_of_those_that_are_tried_alone_has_its_place(
     had_place: list[bool] = []
     write_prepared = EmbeddedStream.write_prepared
 
-    def looks(stream: EmbeddedStream, *args: Any) -> list[Ack | MemdbError]:
+    def looks(stream: EmbeddedStream, *args: Any) -> Outcomes:
         had_place.append(turn.locked())
         return write_prepared(stream, *args)
 
