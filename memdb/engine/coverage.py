@@ -9,14 +9,20 @@ when one of them grows, the gap that was dies, and a smaller one is born.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from operator import attrgetter
+from operator import attrgetter, itemgetter
+from typing import Final
 
+from memdb.engine.gap_rows import GapRows, gap_rows, newest_of
+from memdb.engine.told_gaps import NO_GAPS, ToldGaps, in_order
 from memdb.store.rows import HEAD, row_fields, stretches
+from memdb.types.arrays import Array
 from memdb.types.stream import Gap
 
 _NEVER = 1 << 63
+_FEW: Final = 64
+"""Gaps up to which each is looked at by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,8 @@ class EpochCoverage:
     open_gaps: list[Missing] = field(default_factory=list)
     """Now missing, by number."""
     closed_gaps: list[Missing] = field(default_factory=list)
+    _rows: tuple[list[Missing], Array] | None = field(default=None, repr=False, compare=False)
+    """`rows_at` of so many of these open gaps."""
 
     def arrive(self, seq: int, start_ns: int | None, end_ns: int | None, birth: int) -> None:
         """Note the first version of a clip; the times of one that was erased are not known."""
@@ -217,6 +225,22 @@ class EpochCoverage:
         once = {gap.first_seq: gap for gap in alive}
         return sorted(once.values(), key=attrgetter("first_seq"))
 
+    def rows_at(self, revision: int) -> Array:
+        """`gap_rows` with those of `missing_at`; others that are there were born later.
+
+        Made once for as long as the gaps stay as they are.
+        """
+        gaps = self.open_gaps
+        # After the open ones, as in `missing_at`.
+        closed = self.closed_gaps
+        if closed and closed[-1].death > revision:
+            return gap_rows(self.missing_at(revision))
+        # A list only ever grows at its end; for all else there is a new one.
+        kept, count = self._rows, len(gaps)
+        if kept is None or kept[0] is not gaps or len(kept[1]) != count:
+            kept = self._rows = gaps, gap_rows(gaps[:count])
+        return kept[1]
+
 
 def _earlier(one_ns: int | None, other_ns: int | None) -> int | None:
     if one_ns is None or other_ns is None:
@@ -285,7 +309,23 @@ class Coverage:
             )
         return in_order(found)
 
-
-def in_order(gaps: Iterable[Gap]) -> list[Gap]:
-    """Gaps as they are told: by stream, epoch and number."""
-    return sorted(gaps, key=attrgetter("stream", "epoch", "first_seq"))
+    def told_gaps(
+        self,
+        streams: dict[int, str],
+        revision: int,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+    ) -> ToldGaps:
+        """What an answer tells of `gaps`, however many there are."""
+        # A copy first, as in `gaps`.
+        found = [
+            (streams[stream_no], epoch, coverage)
+            for (stream_no, epoch), coverage in self._epochs.copy().items()
+            if stream_no in streams and (coverage.open_gaps or coverage.closed_gaps)
+        ]
+        if sum(len(one.open_gaps) + len(one.closed_gaps) for _, _, one in found) <= _FEW:
+            few = self.gaps(streams, revision, start_ns, end_ns) if found else ()
+            return NO_GAPS.with_more(few)
+        found.sort(key=itemgetter(0, 1))
+        rows = [GapRows(name, epoch, one.rows_at(revision)) for name, epoch, one in found]
+        return newest_of([one for one in rows if len(one.rows)], revision, start_ns, end_ns)

@@ -13,12 +13,13 @@ from typing import Any, ClassVar, Final, TypeVar
 import numpy as np
 
 from memdb.engine.clip_cache import KeptClips
-from memdb.engine.coverage import Coverage, in_order
+from memdb.engine.coverage import Coverage
 from memdb.engine.hydrate import Parts, clip_bytes, load_clip
 from memdb.engine.pyramid import Pyramid
 from memdb.engine.quarantine import DamagedClip, Quarantine, damaged_gap
 from memdb.engine.reading import Reading
 from memdb.engine.state import UserState
+from memdb.engine.told_gaps import ToldGaps, in_order
 from memdb.errors import DataLoss, InvalidArgument, NotFound
 from memdb.eventlog import event_log
 from memdb.index.partition import PartitionView
@@ -116,6 +117,19 @@ class View:
             return gaps
         damaged = self.quarantine.gaps(names, revision, start_ns, end_ns)
         return in_order([*gaps, *damaged])
+
+    def told_gaps(
+        self,
+        names: dict[int, str],
+        revision: int,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+    ) -> ToldGaps:
+        """What an answer tells of `gaps`."""
+        told = self.coverage.told_gaps(names, revision, start_ns, end_ns)
+        if self.quarantine.is_empty:
+            return told
+        return told.with_more(self.quarantine.gaps(names, revision, start_ns, end_ns))
 
     def load_clip(self, reading: Reading, clip_no: int, birth: int, parts: Parts) -> StoredClip:
         """`memdb.engine.hydrate.load_clip` of one that an answer holds."""
