@@ -9,7 +9,7 @@ when one of them grows, the gap that was dies, and a smaller one is born.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from operator import attrgetter, itemgetter
 from typing import Final
@@ -225,6 +225,21 @@ class EpochCoverage:
         once = {gap.first_seq: gap for gap in alive}
         return sorted(once.values(), key=attrgetter("first_seq"))
 
+    def gaps(
+        self,
+        stream: str,
+        epoch: int,
+        revision: int,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+    ) -> list[Gap]:
+        """Those of `missing_at` that touch [start_ns, end_ns), as gaps of a stream and epoch, which this is of."""
+        return [
+            Gap(stream, epoch, gap.first_seq, gap.last_seq, *gap.times)
+            for gap in self.missing_at(revision)
+            if gap.touches(start_ns, end_ns)
+        ]
+
     def rows_at(self, revision: int) -> Array:
         """`gap_rows` with those of `missing_at`; others that are there were born later.
 
@@ -298,16 +313,31 @@ class Coverage:
         """Gaps of the given streams (number -> name) at ``revision`` that touch [start_ns, end_ns)."""
         found: list[Gap] = []
         # A copy first: the writer may add an epoch meanwhile.
-        for (stream_no, epoch), coverage in sorted(self._epochs.copy().items()):
+        for (stream_no, epoch), coverage in self._epochs.copy().items():
             name = streams.get(stream_no)
-            if name is None:
-                continue
-            found.extend(
-                Gap(name, epoch, gap.first_seq, gap.last_seq, *gap.times)
-                for gap in coverage.missing_at(revision)
-                if gap.touches(start_ns, end_ns)
-            )
+            if name is not None:
+                found += coverage.gaps(name, epoch, revision, start_ns, end_ns)
         return in_order(found)
+
+    def gaps_by_epoch(
+        self,
+        stream_no: int,
+        name: str,
+        revision: int,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+        *,
+        first_epoch: int = 0,
+    ) -> Iterator[list[Gap]]:
+        """`gaps` of one stream, one epoch after the other from some on, none of which is looked at before its turn."""
+        # A copy first, as in `gaps`.
+        of_stream = [
+            (epoch, coverage)
+            for (its, epoch), coverage in self._epochs.copy().items()
+            if its == stream_no and epoch >= first_epoch
+        ]
+        for epoch, coverage in sorted(of_stream, key=itemgetter(0)):
+            yield coverage.gaps(name, epoch, revision, start_ns, end_ns)
 
     def told_gaps(
         self,

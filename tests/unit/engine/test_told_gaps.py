@@ -10,7 +10,7 @@ import pytest
 
 from memdb.engine import coverage as coverage_module
 from memdb.engine import gap_rows, told_gaps
-from memdb.engine.coverage import Coverage
+from memdb.engine.coverage import Coverage, EpochCoverage, Missing
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.told_gaps import NO_GAPS
 from memdb.types.stream import Gap
@@ -83,6 +83,37 @@ def test_the_newest_of_all_gaps_are_told_and_all_are_counted(
             assert (list(told.gaps), told.left_out, dict(told.missing)) == expected(whole, most)
 
 
+@pytest.mark.parametrize("page_max", [None, 1, 7, 40])
+def test_pages_of_gaps_gather_no_epoch_behind_them(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch, page_max: int | None
+) -> None:
+    door = db.user("alice").stream("door", space="cam")
+    for epoch in range(5):
+        door.write_many([clip(2 * n + 1, epoch=epoch) for n in range(9)])
+    whole = door.gaps()
+    looked: list[EpochCoverage] = []
+    missing_at = EpochCoverage.missing_at
+
+    def counted(self: EpochCoverage, revision: int) -> list[Missing]:
+        looked.append(self)
+        return missing_at(self, revision)
+
+    monkeypatch.setattr(EpochCoverage, "missing_at", counted)
+    for limit in (1, 9, 10, 1000):
+        most = min(limit, page_max or limit)
+        paged: list[Gap] = []
+        while page := door.gaps(limit=limit, after=paged[-1] if paged else None, page_max=page_max):
+            assert page == whole[len(paged) : len(paged) + most]
+            # What it has of two epochs it may need a third one for, to begin with.
+            assert len(looked) <= 2 + most // 9
+            paged += page
+            looked.clear()
+        assert paged == whole
+        looked.clear()
+    door.ledger(epoch=3)
+    assert len(looked) == 1
+
+
 def test_numbers_up_to_the_last_are_counted() -> None:
     coverage = Coverage()
     for epoch in range(70):
@@ -106,7 +137,7 @@ def test_a_gap_is_made_of_what_is_told_alone(monkeypatch: pytest.MonkeyPatch) ->
         made.append(Gap(*values))  # type: ignore[arg-type]
         return made[-1]
 
-    def counted_rows(gaps: list[coverage_module.Missing]) -> object:
+    def counted_rows(gaps: list[Missing]) -> object:
         rows.append(len(gaps))
         return gap_rows.gap_rows(gaps)
 
