@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import sys
+import threading
 from collections import Counter
 from collections.abc import Iterable
 
@@ -81,6 +83,44 @@ def test_the_newest_of_all_gaps_are_told_and_all_are_counted(
             told = coverage.told_gaps(streams, revision, start_ns, end_ns)
             whole = coverage.gaps(streams, revision, start_ns, end_ns)
             assert (list(told.gaps), told.left_out, dict(told.missing)) == expected(whole, most)
+
+
+def test_a_view_tells_the_same_while_the_writer_goes_on() -> None:
+    """New gaps, gaps that are parted and closed, neighbours that grow: none of it is of the view's revision."""
+    coverage = Coverage()
+    epoch = coverage.epoch(0, 0)
+    for seq in range(1, 2001, 2):
+        epoch.arrive(seq, 10 * seq, 10 * seq + 5, 1)
+    wanted = coverage.told_gaps(STREAMS, 1)
+    assert len(wanted.gaps) == 1000
+    differing: list[int] = []
+    read = 0
+    done = threading.Event()
+
+    def reader() -> None:
+        nonlocal read
+        while not done.is_set() or not read:
+            read += 1
+            if coverage.told_gaps(STREAMS, 1) != wanted:
+                differing.append(1)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    thread = threading.Thread(target=reader)
+    try:
+        thread.start()
+        for birth, seq in enumerate(range(0, 400, 2), 2):
+            epoch.arrive(epoch.newest_seq + 2, 10**6 + birth, 10**6 + birth, birth)
+            epoch.arrive(seq, 10 * seq, 10 * seq + 5, birth)
+            epoch.grow(1999 - seq, 10 * (1999 - seq), 10 * (1999 - seq) + 8, birth)
+    finally:
+        done.set()
+        thread.join(30)
+        sys.setswitchinterval(interval)
+    assert not differing
+    assert coverage.told_gaps(STREAMS, 1) == wanted
+    told = coverage.told_gaps(STREAMS, 201)
+    assert (list(told.gaps), told.left_out) == (coverage.gaps(STREAMS, 201), 0)
 
 
 @pytest.mark.parametrize("page_max", [None, 1, 7, 40])
