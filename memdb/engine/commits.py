@@ -248,23 +248,30 @@ class Commits:
         group.attempted = threading.Lock()
         group.attempted.acquire()
         try:
-            with self._lock:
-                if not self.may_follow(group):
-                    return False
-                under_way = self._under_way
-                before = under_way[-1]
-                known = before.counters
-                assert known is not None, "it was looked at"
-                before.is_followed, before.follower = True, group
-                self._under_way = (*under_way, group)
+            behind = self._stand_behind(group)
+            if behind is None:
+                return False
+            known, before_bytes = behind
             return self._environment.write_behind(
-                ready_commit(group.entries, known),
-                group.size,
-                sum(one.size for one in under_way),
-                waiting,
+                ready_commit(group.entries, known), group.size, before_bytes, waiting
             )
         finally:
             group.attempted.release()
+
+    def _stand_behind(self, group: Group) -> tuple[bytes, int] | None:
+        """Let a group be the last under way; the counters that it waits for, and the bytes of all before it.  Not those
+        themselves: they are written long before it is, and who waits would hold their clips until then.
+        """
+        with self._lock:
+            if not self.may_follow(group):
+                return None
+            before = self._under_way[-1]
+            known = before.counters
+            assert known is not None, "it was looked at"
+            before_bytes = sum(one.size for one in self._under_way)
+            before.is_followed, before.follower = True, group
+            self._under_way = (*self._under_way, group)
+            return known, before_bytes
 
     def followed(self, group: Group, *, is_written: bool) -> None:
         """`follow` has ended, and so has the commit of the group before; is_written: whether this one was.

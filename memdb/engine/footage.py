@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 
+from memdb import deadline
 from memdb.engine.state import StreamState, UserState
 from memdb.index.partition import PartitionView
 from memdb.types.arrays import Array
@@ -52,11 +53,15 @@ def footage(
     # Grouped once: a user may have a thousand cameras.
     rows = rows[np.argsort(numbers, kind="stable")]
     numbers = partition.columns["stream_no"][rows]
+    # All looked up at once, in the type of the column: each look-up of another type copies all of it.
+    wanted = np.array([stream.no for stream in searched], numbers.dtype)
+    firsts = np.searchsorted(numbers, wanted, "left").tolist()
+    lasts = np.searchsorted(numbers, wanted, "right").tolist()
     found = []
-    for stream in searched:
-        first, last = np.searchsorted(numbers, (stream.no, stream.no + 1))
-        own = rows[first:last]
-        found.append(_of_stream(partition, own, stream, missing.get(stream.name, 0)))
+    for stream, first, last in zip(searched, firsts, lasts, strict=True):
+        deadline.check()
+        count = missing.get(stream.name, 0)
+        found.append(_of_stream(partition, rows[first:last], stream, count))
     return tuple(found)
 
 

@@ -20,7 +20,7 @@ from memdb.engine.quarantine import DamagedClip, Quarantine, damaged_gap
 from memdb.engine.reading import Reading
 from memdb.engine.state import StreamState, UserState
 from memdb.engine.told_gaps import ToldGaps, in_order
-from memdb.errors import DataLoss, InvalidArgument, NotFound
+from memdb.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
 from memdb.eventlog import event_log
 from memdb.index.partition import PartitionView
 from memdb.index.text import TextView
@@ -222,8 +222,9 @@ class View:
         not change what an earlier revision answers.  named: the database's space of that name; a user who
         has no stream in it, or had none then, has nothing there, which is an answer and no fault of the question.
 
-        Raises `NotFound` (``SPACE_NOT_FOUND``) where there is no such space, and `InvalidArgument`
-        (``SPACE_REQUIRED``) when the streams span several.
+        Raises `NotFound` (``SPACE_NOT_FOUND``) where there is no such space, `InvalidArgument`
+        (``SPACE_REQUIRED``) when the streams span several, and `FailedPrecondition` (``SPACE_MISMATCH``) when
+        streams are named and none of them is in the space: an answer would say that they had shown nothing like it.
         """
         there = [
             stream
@@ -232,16 +233,19 @@ class View:
         ]
         if space is not None:
             no = self.state.space_no(space)
-            if no is None or all(stream.space_no != no for stream in there):
-                if named is not None:
-                    return None
+            found = no is not None and any(stream.space_no == no for stream in there)
+            if not found and named is None:
                 raise NotFound(
                     "no such space",
                     reason="SPACE_NOT_FOUND",
                     field="space",
                     value=space,
                 )
-            return no
+            if stream_nos is not None:
+                self._check_any_in(
+                    no, [stream for stream in there if stream.no in stream_nos], space
+                )
+            return no if found else None
         wanted = {
             stream.space_no for stream in there if stream_nos is None or stream.no in stream_nos
         }
@@ -251,6 +255,17 @@ class View:
                 f"the streams span several spaces: {names}", reason="SPACE_REQUIRED", field="space"
             )
         return next(iter(wanted), None)
+
+    def _check_any_in(self, space_no: int | None, named: list[StreamState], space: str) -> None:
+        """Raises `FailedPrecondition` (``SPACE_MISMATCH``) where none of the streams is in the space."""
+        if not named or any(stream.space_no == space_no for stream in named):
+            return
+        raise FailedPrecondition(
+            f"stream {named[0].name} is in space {self.state.spaces[named[0].space_no].name}",
+            reason="SPACE_MISMATCH",
+            field="space",
+            value=space,
+        )
 
     def _moment(self, as_of: int | None) -> int:
         return self.revision if as_of is None else as_of

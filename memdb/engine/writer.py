@@ -75,8 +75,10 @@ class Writer:
         """The group that has the disk: its transaction is open, or it is the next to be."""
         self._next: Taken | None = None
         """The group that waits for the disk, and takes what comes."""
-        self._behind: deque[Taken] = deque()
-        """The groups that have the disk after that, in their order, whatever comes."""
+        self._behind: tuple[Taken, ...] = ()
+        """The groups that have the disk after that, in their order, whatever comes.  Replaced, never changed: who is
+        interrupted as one is taken out of a deque has lost it.
+        """
         self._closed = False
         self._was_refused = False
         """Whether a group ever was: until then nothing is behind what was refused."""
@@ -298,11 +300,19 @@ class Writer:
             # First: whoever is interrupted has given it and told of it, or neither, and does it again.
             self._changed.notify_all()
             self._commits.ended(prepared)
+            if self._next is group:
+                # It was interrupted as it waited: nobody else would let go of its clips.
+                self._next = None
             following = self._next
             if group in self._behind:
-                self._behind.remove(group)  # it was interrupted before it had it
+                # It was interrupted before it had it.
+                self._behind = tuple(one for one in self._behind if one is not group)
             if self._disk is group:
-                self._disk = self._behind.popleft() if self._behind else None
+                if self._behind:
+                    # No call here: an interrupt comes as one returns.
+                    self._disk, self._behind = self._behind[0], self._behind[1:]
+                else:
+                    self._disk = None
                 following = self._disk or following
             return None if following is None else following.there
 
@@ -406,7 +416,7 @@ class Writer:
                     more, size = group.take_from(self._queue)
                     if not more and self._may_follow(group, prepared):
                         self._next = None
-                        self._behind.append(group)
+                        self._behind = (*self._behind, group)
                         if leader.taken:
                             self._hand_over(leader)
                         return False

@@ -67,12 +67,12 @@ class EarlyWriting:
             self._has_thread = True
             try:
                 _thread.start_new_thread(self._ask_over_and_over, (call,))
-            except RuntimeError:  # no thread to be had
+            except (RuntimeError, MemoryError):  # no thread to be had: the commit is none the worse
                 self._has_thread = False
 
     def _ask_over_and_over(self, call: Callable[..., int]) -> None:
         # A descriptor of its own: whoever commits does not wait for this thread, and may close the file.
-        with suppress(OSError):
+        with suppress(OSError, MemoryError):
             descriptor = os.open(self._file, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 while self._is_wanted():

@@ -27,7 +27,13 @@ from memdb.v1 import types_pb2 as pb
 from memdb.wire.arrays import tensor_from_parts
 from memdb.wire.clips import clip_from_proto, fill_clip
 from memdb.wire.fields import FIXED64, BadFields, fields, head, tag_of
-from memdb.wire.lists import SMALL_BYTES, check_clip_count, check_clip_lists, check_lists
+from memdb.wire.lists import (
+    CLIP_FIELDS_MAX,
+    SMALL_BYTES,
+    check_clip_count,
+    check_clip_lists,
+    check_lists,
+)
 from memdb.wire.unknown_fields import check_known
 
 _CLIPS: Final = tag_of(clip_pb.IngestClipsRequest.CLIPS_FIELD_NUMBER)
@@ -140,7 +146,8 @@ def _clip_pieces(data: bytes) -> list[ClipPieces]:
 def _tensor_pieces(data: bytes, begin: int, end: int) -> TensorPieces | None:
     """The pieces of the tensor of the clip between ``begin`` and ``end``, None where it has none.
 
-    Raises `BadFields` for a field that is there twice, which only a full parser merges rightly.
+    Raises `BadFields` for a field that is there twice, which only a full parser merges rightly, and where there are
+    more than any clip has.
     """
     tensor = _only(data, begin, end, _SHORT_MEMORY)
     if tensor is None:
@@ -154,7 +161,9 @@ def _tensor_pieces(data: bytes, begin: int, end: int) -> TensorPieces | None:
 def _only(data: bytes, begin: int, end: int, wanted: int) -> tuple[int, int, int] | None:
     """(first byte, first byte of the value, end) of the only field with that tag, if there is any."""
     found = None
-    for tag, field, value, stop in fields(data, begin, end):
+    for count, (tag, field, value, stop) in enumerate(fields(data, begin, end), 1):
+        if count > CLIP_FIELDS_MAX:
+            raise BadFields
         if tag == wanted:
             if found is not None:
                 raise BadFields

@@ -31,9 +31,14 @@ _CLIP_LISTS: Final = {
     tag_of(pb.Clip.KEYFRAMES_FIELD_NUMBER): ("clip.keyframes", limits.KEYFRAMES_MAX),
     tag_of(pb.Clip.LABELS_FIELD_NUMBER): ("clip.labels", limits.LABELS_MAX),
 }
-_CLIP_FIELDS_MAX: Final = sum(maximum for _, maximum in _CLIP_LISTS.values()) + 64
+CLIP_FIELDS_MAX: Final = sum(maximum for _, maximum in _CLIP_LISTS.values()) + 64
 _PART_FIELDS_MAX: Final = 64
 """Of an utterance, a tensor: they have a handful."""
+_OTHER_FIELDS_MAX: Final = 64
+"""Of a message beside its list: it has a handful, and those that a later release adds.  Each that is not known is an
+object once somebody asks which they are."""
+_ITEMS: Final = {"clips": "clips", "message": "fields beside its list"}
+"""What there is too much of, by the name of the field at fault."""
 _SHORT_MEMORY: Final = tag_of(pb.Clip.SHORT_MEMORY_FIELD_NUMBER)
 _SHAPE: Final = tag_of(pb.Tensor.SHAPE_FIELD_NUMBER)
 _QUESTION_LISTS: Final[dict[type, dict[int, tuple[str, int]]]] = {
@@ -65,12 +70,15 @@ def check_lists(kind: type[Message], data: bytes) -> None:
         if questions is not None:
             _check_counts(data, 0, len(data), questions)
             return
-        count = 0
+        count = others = 0
         for tag, _, begin, end in fields(data, 0, len(data)):
             if tag == clips:
                 count += 1
                 check_clip_count(count)
                 check_clip_lists(data, begin, end)
+            else:
+                others += 1
+                _check_others(others)
     except BadFields as error:
         raise InvalidArgument(
             f"not a {kind.DESCRIPTOR.full_name} message",
@@ -90,8 +98,8 @@ def check_clip_lists(data: bytes, begin: int, end: int) -> None:
     counts = dict.fromkeys(_CLIP_LISTS, 0)
     for count, (tag, _, first, last) in enumerate(fields(data, begin, end), 1):
         _count(tag, counts, _CLIP_LISTS)
-        if count > _CLIP_FIELDS_MAX:
-            raise _too_many("clip", _CLIP_FIELDS_MAX, count)
+        if count > CLIP_FIELDS_MAX:
+            raise _too_many("clip", CLIP_FIELDS_MAX, count)
         # All that is large in a clip is a message of a few fields.
         if last - first > SMALL_BYTES:
             _check_part(data, first, last, tag == _SHORT_MEMORY)
@@ -113,8 +121,19 @@ def _check_part(data: bytes, begin: int, end: int, is_tensor: bool) -> None:
 
 def _check_counts(data: bytes, begin: int, end: int, lists: dict[int, tuple[str, int]]) -> None:
     counts = dict.fromkeys(lists, 0)
+    others = 0
     for tag, *_ in fields(data, begin, end):
-        _count(tag, counts, lists)
+        if tag in lists:
+            _count(tag, counts, lists)
+        else:
+            others += 1
+            _check_others(others)
+
+
+def _check_others(count: int) -> None:
+    """Refuse more fields beside the lists than a message has; raises `InvalidArgument` (``TOO_LARGE``)."""
+    if count > _OTHER_FIELDS_MAX:
+        raise _too_many("message", _OTHER_FIELDS_MAX, count)
 
 
 def _count(tag: int, counts: dict[int, int], lists: dict[int, tuple[str, int]]) -> None:
@@ -128,7 +147,7 @@ def _count(tag: int, counts: dict[int, int], lists: dict[int, tuple[str, int]]) 
 
 def _too_many(name: str, maximum: int, count: int) -> InvalidArgument:
     return InvalidArgument(
-        f"more than {maximum} {'clips' if name == 'clips' else 'items'}",
+        f"more than {maximum} {_ITEMS.get(name, 'items')}",
         reason="TOO_LARGE",
         field=name,
         value=count,

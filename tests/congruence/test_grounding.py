@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from memdb import InvalidArgument, NotFound, Unavailable
+from memdb import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from memdb.types.database import Database, Stream, User
 from memdb.types.grounding import Grounding
 from tests.congruence.media import SECOND_NS, T0_NS, clip, vector
@@ -154,7 +154,7 @@ def test_a_space_in_which_there_is_no_stream_yet_has_no_clips(
     asked: dict[str, Any] = {"space": "sound", "with_coverage": True, "fallback": "recent"}
 
     def nothing(**more: Any) -> None:
-        for page in (asked, asked | {"streams": ["door"]}, asked | {"cursor": ""}):
+        for page in (asked, asked | {"cursor": ""}):
             answer = user.ground(question, **page, **more)
             assert (answer.hits, answer.fallback, answer.abstained) == ((), "none", True)
             assert (answer.coverage, answer.gaps, answer.revision) == ((), (), before)
@@ -165,6 +165,9 @@ def test_a_space_in_which_there_is_no_stream_yet_has_no_clips(
         assert memory.revision == before
         tested = user.standing.backtest(question, min_score=0.5, space="sound", **more)
         assert (tested.clips, tested.alerts) == (0, ())
+        # Not that what the door showed is nothing like it: it was never compared.
+        with pytest.raises(FailedPrecondition, match="SPACE_MISMATCH"):
+            user.ground(question, **asked, streams=["door"], **more)
         with pytest.raises(InvalidArgument, match="DIM_MISMATCH"):
             user.ground(QUESTION, **asked, **more)
         with pytest.raises(InvalidArgument, match="BAD_POLICY"):

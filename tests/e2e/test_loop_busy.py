@@ -27,6 +27,7 @@ from memdb.v1 import standing_service_pb2 as standing_pb
 from memdb.v1 import types_pb2
 from memdb.v1 import user_service_pb2 as user_pb
 from memdb.wire.arrays import matrix_to_proto, vector_to_proto
+from memdb.wire.ingest import ingested_clips
 from tests.e2e.serving import DIM, Served, clip, error_of, serving, vector
 
 pytestmark = pytest.mark.e2e
@@ -159,6 +160,11 @@ HUGE: dict[str, tuple[type, Callable[[], bytes]]] = {
         clip_pb.WriteClipsRequest,
         lambda: memory_user(within(4, within(8, items(3)))),
     ),
+    "unknown fields of many": (pb.GroundManyRequest, lambda: memory_user(items(200))),
+    "unknown fields of a stream": (pb.GroundStreamRequest, lambda: items(200)),
+    "unknown fields beside clips": (clip_pb.WriteClipsRequest, lambda: memory_user(items(200))),
+    "a user over and over": (clip_pb.WriteClipsRequest, lambda: memory_user(items(1))),
+    "unknown fields of an ingest": (clip_pb.IngestClipsRequest, lambda: items(200)),
     "thresholds": (
         standing_pb.BacktestStandingRequest,
         lambda: memory_user(within(6, bytes(FILL_BYTES // 8 * 8))),
@@ -181,6 +187,28 @@ def test_what_would_be_parsed_for_long_is_refused_unparsed(name: str) -> None:
             parse(kind, data)
         took.append(time.thread_time() - began)
     assert caught.value.reason == ("BAD_SHAPE" if name == "axes of a tensor" else "TOO_LARGE")
+    assert min(took) < BUSY_MAX_S
+
+
+INGESTED: dict[str, Callable[[], bytes]] = {
+    "unknown fields": lambda: items(200),
+    "a start over and over": lambda: items(1),
+    "unknown fields of a clip": lambda: within(2, items(200)),
+    "unknown fields of a tensor": lambda: within(2, within(6, items(200))),
+    "clips": lambda: items(2),
+}
+
+
+@pytest.mark.parametrize("name", INGESTED)
+def test_what_an_ingest_would_walk_for_long_is_refused_unparsed(name: str) -> None:
+    data = INGESTED[name]()
+    took = []
+    for _ in range(3):
+        began = time.thread_time()
+        with pytest.raises(InvalidArgument) as caught:
+            list(ingested_clips(data))
+        took.append(time.thread_time() - began)
+    assert caught.value.reason == "TOO_LARGE"
     assert min(took) < BUSY_MAX_S
 
 
@@ -293,6 +321,8 @@ BAD: dict[str, tuple[str, Callable[[], bytes], str | None]] = {
             ("streams", "GroundingService", "Ground"),
             ("hours", "GroundingService", "Ground"),
             ("streams of many", "GroundingService", "GroundMany"),
+            ("unknown fields of many", "GroundingService", "GroundMany"),
+            ("unknown fields beside clips", "ClipService", "WriteClips"),
             ("ids to erase", "UserService", "EraseClips"),
             ("about", "MemoryService", "Remember"),
         )

@@ -58,7 +58,7 @@ class UserGrounding(Protocol):
         that the answer is of (`AsOf`); None for now.  min_revision: answer only once the user has come so far,
         as by what was written elsewhere.  space: needed only when the user's streams (or the named ones) span
         several spaces; one in which the user has no stream, or had none as of that moment, holds nothing that
-        answers.
+        answers.  Of streams that are named one at least is in it.
         policy: which of the scored clips answer, one of `POLICIES` or ``tokens``.  min_score: only hits
         of at least that `Hit.score`, where they are re-ranked that score before it.  fallback: one of `FALLBACKS`.
         with_short_memory: give each hit's too.
@@ -86,7 +86,8 @@ class UserGrounding(Protocol):
         out.  explain: fill `Hit.arms`.
 
         min_relevance: only hits of at least that `Hit.relevance`, from 0 to 1; where there is none the
-        answer abstains and says what it searched (`Grounding.abstained`, `Grounding.coverage`).
+        answer abstains and says what it searched (`Grounding.abstained`, `Grounding.coverage`).  It is of the
+        question feature, so not for ``text`` or ``policy="tokens"`` (``NOT_USED``).
         with_coverage: say what was searched in any case.
         with_global_memory, with_keyframes: whether hits have them; who shows texts and times alone leaves both out
         and has a smaller answer sooner (a vector of 1536-d is 6 KB).
@@ -114,12 +115,12 @@ class UserGrounding(Protocol):
         the hits and the one that ended the page was removed).
 
         Raises `InvalidArgument` (``QUESTION_REQUIRED`` with neither feature nor text, ``TEXT_REQUIRED``,
-        ``BAD_POLICY``, ``BAD_ARM``, ...), `FailedPrecondition` (``NO_TEXT_SPACE``, ``ZONE_UNKNOWN``), `NotFound`
-        (``USER_NOT_FOUND``, ``STREAM_NOT_FOUND``, ``SPACE_NOT_FOUND``), of ``as_of`` `NotFound`
-        (``REVISION_NOT_FOUND``, ``SNAPSHOT_NOT_FOUND``) and `FailedPrecondition` (``SNAPSHOT_EXPIRED``,
-        ``HISTORY_COLLECTED``, ``CLOCK_AHEAD``), of ``min_revision`` `Unavailable` (``BEHIND``), over gRPC
-        `ResourceExhausted` (``TOO_MUCH_WORK``: so many tokens with so many clips would take minutes;
-        ``MESSAGE_TOO_LARGE``: ask for less of each hit, for fewer, or for pages).
+        ``BAD_POLICY``, ``BAD_ARM``, ...), `FailedPrecondition` (``NO_TEXT_SPACE``, ``ZONE_UNKNOWN``,
+        ``SPACE_MISMATCH``), `NotFound` (``USER_NOT_FOUND``, ``STREAM_NOT_FOUND``, ``SPACE_NOT_FOUND``), of
+        ``as_of`` `NotFound` (``REVISION_NOT_FOUND``, ``SNAPSHOT_NOT_FOUND``) and `FailedPrecondition`
+        (``SNAPSHOT_EXPIRED``, ``HISTORY_COLLECTED``, ``CLOCK_AHEAD``), of ``min_revision`` `Unavailable`
+        (``BEHIND``), over gRPC `ResourceExhausted` (``TOO_MUCH_WORK``: so many tokens with so many clips would take
+        minutes; ``MESSAGE_TOO_LARGE``: ask for less of each hit, for fewer, or for pages).
         """
         ...
 

@@ -42,6 +42,14 @@ FACTS: list[Bad] = [
         "max_tokens",
         "0",
     ),
+    Bad(
+        "long_term.space.of.another.stream",
+        lambda db, user: user.long_term(stream="door", space="five"),
+        FailedPrecondition,
+        "SPACE_MISMATCH",
+        "space",
+        "five",
+    ),
     Bad("text", lambda db, user: user.remember(""), InvalidArgument, "EMPTY", "text"),
     Bad(
         "text.long",

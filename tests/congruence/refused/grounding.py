@@ -7,7 +7,7 @@ from itertools import repeat
 
 import numpy as np
 
-from memdb import InvalidArgument, NotFound
+from memdb import FailedPrecondition, InvalidArgument, NotFound
 from memdb.types import limits
 from tests.congruence.media import vector
 from tests.congruence.refused.bad import BIG, FAR, HUGE, Bad, ground
@@ -17,6 +17,14 @@ QUESTIONS: list[Bad] = [
         "stream.unknown", ground(streams=["nope"]), NotFound, "STREAM_NOT_FOUND", "streams", "nope"
     ),
     Bad("space.unknown", ground(space="nope"), NotFound, "SPACE_NOT_FOUND", "space", "nope"),
+    Bad(
+        "space.of.no.named.stream",
+        ground(space="five", streams=["door"]),
+        FailedPrecondition,
+        "SPACE_MISMATCH",
+        "space",
+        "five",
+    ),
     Bad(
         "dim",
         ground(feature=np.ones(5, np.float32)),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import lmdb
@@ -13,14 +15,16 @@ import pytest
 
 from memdb import ResourceExhausted
 from memdb.engine import writer
+from memdb.engine.commits import Group
 from memdb.engine.database import EmbeddedDatabase
 from memdb.store.environment import Environment
+from memdb.store.native_commit import NativeCommit, ReadyCommit
 from tests.both_edges import NEEDS_NATIVE
 from tests.unit.engine.conftest import clip, vector
 from tests.unit.engine.door import filled, seqs
 from tests.unit.engine.following import Commits, Run, Writing, held_in_lmdb, the_first
 from tests.unit.engine.test_following_interrupted import at_its_bytecode, at_its_call
-from tests.unit.engine.test_interrupted import Interrupt, goes_on
+from tests.unit.engine.test_interrupted import Interrupt, InterruptAsItReturns, goes_on
 
 pytestmark = [NEEDS_NATIVE, pytest.mark.usefixtures("follow")]
 
@@ -66,6 +70,40 @@ def test_more_wait_for_their_turn(db: EmbeddedDatabase, monkeypatch: pytest.Monk
         assert all(writing.wait() for writing in writings)
     assert seqs(db) == list(range(9))
     assert db.verify().ok
+
+
+def groups() -> list[Group]:
+    """All that there are in this process."""
+    return [found for found in gc.get_objects() if isinstance(found, Group)]
+
+
+def test_who_waits_does_not_hold_what_was_written_before_it(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With all its clips."""
+    filled(db, 3)
+    before = groups()
+    run = NativeCommit.run
+    count, is_seen = 0, threading.Event()
+
+    def third_is_held(self: NativeCommit, env: Any, ready: ReadyCommit) -> bool:
+        nonlocal count
+        count += 1
+        if count == 3:
+            assert is_seen.wait(30)
+        return run(self, env, ready)
+
+    monkeypatch.setattr(NativeCommit, "run", third_is_held)
+    commits = the_first(monkeypatch, lambda _, real: real())
+    with held_in_lmdb(db) as go:
+        first, second, third = three(db, commits)
+        go.set()
+        assert first.wait()
+        assert second.wait()
+        held = [found for found in groups() if not any(found is one for one in before)]
+        is_seen.set()
+        assert third.wait()
+    assert len(held) == 1
 
 
 def test_a_number_that_two_groups_have_is_given_once(
@@ -225,4 +263,47 @@ def test_an_interrupt_of_the_second_while_a_third_is_behind_it(
             stream.write(clip(0, epoch=epoch))
             assert stream.write(clip(0, epoch=epoch)).duplicate
     assert tried > 30
+    assert db.verify().ok
+
+
+def test_an_interrupt_of_the_second_as_it_gives_the_disk_to_the_third(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is somebody's, or nobody would ever have it again."""
+    filled(db, 1)
+    door = db.user("alice").stream("door", space="cam")
+    for times in range(1, 100):
+        door.write(clip(1, epoch=times))  # from which it is known what the store has
+        interrupt = InterruptAsItReturns(
+            lambda code: code.co_qualname == "Writer._give_disk", times
+        )
+        with monkeypatch.context() as patched:
+            commits = the_first(patched, lambda _, run: run())
+            thirds: list[Writing] = []
+
+            def come_behind(
+                commits: Commits = commits,
+                thirds: list[Writing] = thirds,
+                stream: str = f"yard-{times}",
+            ) -> None:
+                assert commits.behind.wait(30)
+                thirds.append(Writing(db, stream, 0))
+
+            thread = threading.Thread(target=come_behind, daemon=True)
+            with held_in_lmdb(db, commits.two_behind.is_set):
+                first = Writing(db, f"camera-{times}", 0)
+                assert commits.begun.wait(30)
+                thread.start()
+                with suppress(KeyboardInterrupt), interrupt.within():
+                    door.write(clip(0, epoch=times))
+            thread.join(30)
+            first.wait()
+            thirds[0].wait()
+        if not interrupt.came:
+            break
+        goes_on(db)
+        yard = db.user("alice").stream(f"yard-{times}", space="cam")
+        yard.write(clip(0))
+        assert yard.write(clip(0)).duplicate
+    assert times > 2
     assert db.verify().ok

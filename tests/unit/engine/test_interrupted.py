@@ -21,6 +21,7 @@ from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.memory import UserMemory
 from memdb.engine.taken import Taken
 from memdb.engine.writer import Writer
+from memdb.news import News
 from memdb.store import writeback
 from memdb.store.environment import Environment
 from memdb.store.gate import Gate
@@ -456,3 +457,33 @@ def test_the_way_of_a_group_as_what_it_calls_returns(db: EmbeddedDatabase) -> No
         goes_on(db)
     assert times > 5
     assert seqs(db) == [0, 1, 2]
+
+
+def test_who_is_interrupted_as_it_waits_for_the_disk_is_held_by_nobody(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With all its clips, until somebody writes to that user again."""
+    filled(db, 3)
+    is_written, goes = threading.Event(), threading.Event()
+    write = Environment.write
+
+    def slow(self: Environment, *args: Any, **kwargs: Any) -> Any:
+        args[2]()  # nothing is left but to wait for the disk
+        is_written.set()
+        assert goes.wait(60)
+        return write(self, *args, **kwargs)
+
+    first = threading.Thread(target=db.user("alice").put, args=("k", 0), daemon=True)
+    interrupt = entering(News.wait)
+    with monkeypatch.context() as patched, db._users.use("alice") as memory:
+        patched.setattr(Environment, "write", slow)
+        first.start()
+        assert is_written.wait(60)
+        with interrupt.within():
+            db.user("alice").stream("door").write(clip(3))
+        waits = memory._writer._next
+        goes.set()
+        first.join(60)
+    assert interrupt.came
+    assert waits is None
+    goes_on(db)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import _thread
+import os
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,11 +96,12 @@ def test_what_is_small_has_no_thread(tmp_path: Path, asked: list[int]) -> None:
     assert asked == []
 
 
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()])
 def test_where_there_is_no_thread_to_be_had_the_block_runs(
-    tmp_path: Path, asked: list[int], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, asked: list[int], monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def none(*_: object) -> int:
-        raise RuntimeError("can't start new thread")
+        raise error
 
     monkeypatch.setattr(_thread, "start_new_thread", none)
     ran = False
@@ -105,6 +109,29 @@ def test_where_there_is_no_thread_to_be_had_the_block_runs(
         ran = True
     assert ran
     assert asked == []
+
+
+def test_where_the_thread_has_no_memory_the_next_commit_has_another(
+    tmp_path: Path, asked: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = (tmp_path / "file").resolve()
+    file.write_bytes(bytes(1 << 20))
+    real, refused = os.open, threading.Event()
+
+    def no_memory_once(*args: Any) -> int:
+        if not refused.is_set():
+            refused.set()
+            raise MemoryError
+        return real(*args)
+
+    monkeypatch.setattr(os, "open", no_memory_once)
+    early = EarlyWriting(file)
+    with early.of(writeback.BYTES_MIN):
+        assert refused.wait(10)
+        assert eventually(lambda: not early._has_thread)
+    with early.of(writeback.BYTES_MIN):
+        assert eventually(lambda: len(asked) > 0)
+    assert eventually(lambda: descriptors_of(file) == 0)
 
 
 def test_an_error_of_the_block_is_its_own_and_a_file_that_is_gone_is_none(
