@@ -3,6 +3,8 @@
     Nothing like that was seen; cameras and hours covered: porch 2026-01-05 09:00–17:00, 19:00–20:00 (9 h,
     420 clips), study none; gaps: porch 5 clips.
 
+Of more gaps than an answer names the rest is counted: "gaps: porch 1200 clips, and 350 more", which are gaps.
+
 Hours are told by the clock of each camera's zone, which is named where it is not UTC, or by that of one zone.
 """
 
@@ -43,6 +45,8 @@ def describe_abstention(grounding: Grounding, zone: str | None = None) -> str:
     for gap in grounding.gaps:
         missing[gap.stream] += gap.last_seq - gap.first_seq + 1
     gaps = ", ".join(f"{name} {count} clips" for name, count in missing.most_common(CAMERAS_MAX))
+    if grounding.gaps_left_out:
+        gaps += f", and {grounding.gaps_left_out} more"
     return (
         f"Nothing like that was seen; cameras and hours covered: {'; '.join(told) or 'none'}; "
         f"gaps: {gaps or 'none'}."

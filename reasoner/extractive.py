@@ -61,4 +61,6 @@ def _words(item: Evidence) -> str:
 
 def _gaps(grounding: Grounding) -> str:
     missing = sum(gap.last_seq - gap.first_seq + 1 for gap in grounding.gaps)
-    return f" ({missing} clips of this time are missing from memory.)" if missing else ""
+    # An answer names the newest gaps; of the others it does not say how many clips they are.
+    least = "at least " if grounding.gaps_left_out else ""
+    return f" ({least}{missing} clips of this time are missing from memory.)" if missing else ""

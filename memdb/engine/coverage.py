@@ -9,14 +9,20 @@ when one of them grows, the gap that was dies, and a smaller one is born.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from operator import attrgetter
+from operator import attrgetter, itemgetter
+from typing import Final
 
+from memdb.engine.gap_rows import GapRows, gap_rows, newest_of
+from memdb.engine.told_gaps import NO_GAPS, ToldGaps, in_order
 from memdb.store.rows import HEAD, row_fields, stretches
+from memdb.types.arrays import Array
 from memdb.types.stream import Gap
 
 _NEVER = 1 << 63
+_FEW: Final = 64
+"""Gaps up to which each is looked at by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,8 @@ class EpochCoverage:
     open_gaps: list[Missing] = field(default_factory=list)
     """Now missing, by number."""
     closed_gaps: list[Missing] = field(default_factory=list)
+    _rows: tuple[list[Missing], Array] | None = field(default=None, repr=False, compare=False)
+    """`rows_at` of so many of these open gaps."""
 
     def arrive(self, seq: int, start_ns: int | None, end_ns: int | None, birth: int) -> None:
         """Note the first version of a clip; the times of one that was erased are not known."""
@@ -217,6 +225,37 @@ class EpochCoverage:
         once = {gap.first_seq: gap for gap in alive}
         return sorted(once.values(), key=attrgetter("first_seq"))
 
+    def gaps(
+        self,
+        stream: str,
+        epoch: int,
+        revision: int,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+    ) -> list[Gap]:
+        """Those of `missing_at` that touch [start_ns, end_ns), as gaps of a stream and epoch, which this is of."""
+        return [
+            Gap(stream, epoch, gap.first_seq, gap.last_seq, *gap.times)
+            for gap in self.missing_at(revision)
+            if gap.touches(start_ns, end_ns)
+        ]
+
+    def rows_at(self, revision: int) -> Array:
+        """`gap_rows` with those of `missing_at`; others that are there were born later.
+
+        Made once for as long as the gaps stay as they are.
+        """
+        gaps = self.open_gaps
+        # After the open ones, as in `missing_at`.
+        closed = self.closed_gaps
+        if closed and closed[-1].death > revision:
+            return gap_rows(self.missing_at(revision))
+        # A list only ever grows at its end; for all else there is a new one.
+        kept, count = self._rows, len(gaps)
+        if kept is None or kept[0] is not gaps or len(kept[1]) != count:
+            kept = self._rows = gaps, gap_rows(gaps[:count])
+        return kept[1]
+
 
 def _earlier(one_ns: int | None, other_ns: int | None) -> int | None:
     if one_ns is None or other_ns is None:
@@ -274,18 +313,49 @@ class Coverage:
         """Gaps of the given streams (number -> name) at ``revision`` that touch [start_ns, end_ns)."""
         found: list[Gap] = []
         # A copy first: the writer may add an epoch meanwhile.
-        for (stream_no, epoch), coverage in sorted(self._epochs.copy().items()):
+        for (stream_no, epoch), coverage in self._epochs.copy().items():
             name = streams.get(stream_no)
-            if name is None:
-                continue
-            found.extend(
-                Gap(name, epoch, gap.first_seq, gap.last_seq, *gap.times)
-                for gap in coverage.missing_at(revision)
-                if gap.touches(start_ns, end_ns)
-            )
+            if name is not None:
+                found += coverage.gaps(name, epoch, revision, start_ns, end_ns)
         return in_order(found)
 
+    def gaps_by_epoch(
+        self,
+        stream_no: int,
+        name: str,
+        revision: int,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+        *,
+        first_epoch: int = 0,
+    ) -> Iterator[list[Gap]]:
+        """`gaps` of one stream, one epoch after the other from some on, none of which is looked at before its turn."""
+        # A copy first, as in `gaps`.
+        of_stream = [
+            (epoch, coverage)
+            for (its, epoch), coverage in self._epochs.copy().items()
+            if its == stream_no and epoch >= first_epoch
+        ]
+        for epoch, coverage in sorted(of_stream, key=itemgetter(0)):
+            yield coverage.gaps(name, epoch, revision, start_ns, end_ns)
 
-def in_order(gaps: Iterable[Gap]) -> list[Gap]:
-    """Gaps as they are told: by stream, epoch and number."""
-    return sorted(gaps, key=attrgetter("stream", "epoch", "first_seq"))
+    def told_gaps(
+        self,
+        streams: dict[int, str],
+        revision: int,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+    ) -> ToldGaps:
+        """What an answer tells of `gaps`, however many there are."""
+        # A copy first, as in `gaps`.
+        found = [
+            (streams[stream_no], epoch, coverage)
+            for (stream_no, epoch), coverage in self._epochs.copy().items()
+            if stream_no in streams and (coverage.open_gaps or coverage.closed_gaps)
+        ]
+        if sum(len(one.open_gaps) + len(one.closed_gaps) for _, _, one in found) <= _FEW:
+            few = self.gaps(streams, revision, start_ns, end_ns) if found else ()
+            return NO_GAPS.with_more(few)
+        found.sort(key=itemgetter(0, 1))
+        rows = [GapRows(name, epoch, one.rows_at(revision)) for name, epoch, one in found]
+        return newest_of([one for one in rows if len(one.rows)], revision, start_ns, end_ns)

@@ -163,7 +163,7 @@ def _ground(user: User, clip: StoredClip, revision: int) -> object:
     found = user.ground(
         clip.global_memory, limit=_LIMIT, as_of=revision, space=clip.space, with_short_memory=True
     )
-    return found.hits, found.gaps, found.fallback
+    return found.hits, found.gaps, found.gaps_left_out, found.fallback
 
 
 def _recall(user: User, text: str, revision: int) -> object:

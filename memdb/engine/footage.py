@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import numpy as np
@@ -13,7 +12,6 @@ from memdb.engine.state import StreamState, UserState
 from memdb.index.partition import PartitionView
 from memdb.types.arrays import Array
 from memdb.types.coverage import STRETCHES_MAX, StreamCoverage
-from memdb.types.stream import Gap
 
 HOUR_NS: Final = 3600 * 1_000_000_000
 _HOURS_EACH_MAX: Final = 24 * 7
@@ -37,19 +35,17 @@ def footage(
     partition: PartitionView | None,
     allowed: Array | None,
     streams: Iterable[StreamState],
-    gaps: Iterable[Gap],
+    missing: Mapping[str, int],
 ) -> tuple[StreamCoverage, ...]:
     """What was searched of ``streams``, by name.
 
-    allowed: (rows,) bool of the rows that were searched, None for all; ``gaps``: those of the search.
+    allowed: (rows,) bool of the rows that were searched, None for all.
+    missing: by stream, of those that miss any, how many clip numbers are missing there.
     """
-    missing: Counter[str] = Counter()
-    for gap in gaps:
-        missing[gap.stream] += gap.last_seq - gap.first_seq + 1
     searched = sorted(streams, key=lambda stream: stream.name)
     if partition is None:
         return tuple(
-            StreamCoverage(stream.name, 0, stream.zone, missing=missing[stream.name])
+            StreamCoverage(stream.name, 0, stream.zone, missing=missing.get(stream.name, 0))
             for stream in searched
         )
     rows = np.arange(partition.rows) if allowed is None else np.flatnonzero(allowed)
@@ -64,7 +60,8 @@ def footage(
     found = []
     for stream, first, last in zip(searched, firsts, lasts, strict=True):
         deadline.check()
-        found.append(_of_stream(partition, rows[first:last], stream, missing[stream.name]))
+        count = missing.get(stream.name, 0)
+        found.append(_of_stream(partition, rows[first:last], stream, count))
     return tuple(found)
 
 

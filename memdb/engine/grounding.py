@@ -55,8 +55,17 @@ def ground(
     _check_features(view, question, where.space_no)
     scope = scope_of(view, question, as_of, where)
     if scope is None:
-        covered = footage(None, None, where.streams, where.gaps)
-        return Grounding((), where.revision, "none", where.gaps, covered, abstained=True)
+        told = where.told
+        covered = footage(None, None, where.streams, told.missing)
+        return Grounding(
+            (),
+            where.revision,
+            "none",
+            told.gaps,
+            covered,
+            abstained=True,
+            gaps_left_out=told.left_out,
+        )
     if question.policy == TOKENS_POLICY:
         return _by_tokens(environment, scope)
     if environment is None:
@@ -214,9 +223,14 @@ def _answer(
     approximate: bool = False,
 ) -> Grounding:
     """The hits, with where was searched and what is missing there."""
-    gaps = with_damaged(scope.searched.gaps, damaged)
-    covered = scope.covered(gaps, abstained=abstained)
-    revision = scope.searched.revision
+    told = with_damaged(scope, damaged)
     return Grounding(
-        tuple(hits), revision, fallback, gaps, covered, abstained, approximate=approximate
+        tuple(hits),
+        scope.searched.revision,
+        fallback,
+        told.gaps,
+        scope.covered(told, abstained=abstained),
+        abstained,
+        approximate=approximate,
+        gaps_left_out=told.left_out,
     )

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from memdb import deadline
-from memdb.engine.coverage import in_order
 from memdb.engine.hydrate import AnswerSize
 from memdb.engine.reading import Reading
 from memdb.engine.rerank import LateInteraction, Scored
 from memdb.engine.scope import Scope
+from memdb.engine.told_gaps import ToldGaps
 from memdb.errors import DataLoss
 from memdb.types.arrays import Array
 from memdb.types.clip import StoredClip
@@ -93,13 +93,16 @@ class HitReader:
             return None
 
 
-def with_damaged(known: tuple[Gap, ...], damaged: Sequence[Gap]) -> tuple[Gap, ...]:
-    """Gaps, and the damage that was met just now, in the order in which the next question has them; that of an
-    earlier question is among the gaps.
+def with_damaged(scope: Scope, damaged: Sequence[Gap]) -> ToldGaps:
+    """What is missing, with the damage that was met just now, as the next question has it; that of an earlier
+    question is known, also where it is among what is left out.
     """
+    where, question = scope.searched, scope.question
     if not damaged:
-        return known
-    return tuple(in_order([*known, *(gap for gap in damaged if gap not in known)]))
+        return where.told
+    names = {stream.no: stream.name for stream in where.streams}
+    known = scope.view.quarantine.gaps(names, where.revision, question.start_ns, question.end_ns)
+    return where.told.with_more([gap for gap in dict.fromkeys(damaged) if gap not in known])
 
 
 def columns(ranked: Sequence[Scored]) -> tuple[Array, Array]:

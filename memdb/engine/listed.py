@@ -167,8 +167,8 @@ def listed_of(view: View, parts: Parts) -> Listed | None:
     names = {
         stream.no: stream.name for stream in searched_streams(state, None, space_no, view.revision)
     }
-    gaps = tuple(view.gaps(names, view.revision))
-    if len(gaps) > GAPS_MAX:
+    told = view.told_gaps(names, view.revision)
+    if len(told.gaps) > GAPS_MAX:
         return None
     return Listed(
         state.user,
@@ -180,7 +180,7 @@ def listed_of(view: View, parts: Parts) -> Listed | None:
         count / rows,
         _streams(partition, names),
         next(iter(names.values())) if len(names) == 1 else "",
-        gaps,
+        told.gaps,
         view.kept,
     )
 

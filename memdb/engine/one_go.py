@@ -25,6 +25,7 @@ from memdb.engine.question import Question
 from memdb.engine.reading import Reading, WouldWait
 from memdb.engine.relevance import deviation, mean_score, of_deviations, spread_of, things_of
 from memdb.engine.scope import Scope, Searched, scope_of, searched
+from memdb.engine.told_gaps import ToldGaps
 from memdb.engine.view import View
 from memdb.index import flat
 from memdb.index.partition import PartitionView
@@ -192,7 +193,15 @@ def answer(environment: Environment | None, view: View, question: Question) -> G
             # Not of those that were read just now: where there are more clips than room, they go before they are
             # asked for again.
             native.keep(view.kept, question.parts, rows)
-        return Grounding(tuple(hits), place.where.revision, "none", place.where.gaps)
+        # In place: of the quickest answers the call of `_answered` would be a part that shows.
+        known = place.where.told
+        return Grounding(
+            tuple(hits),
+            place.where.revision,
+            "none",
+            known.gaps,
+            gaps_left_out=known.left_out,
+        )
     told = _searched(place, question, feature, at_once=environment is None)
     if told is None:
         return None
@@ -201,8 +210,7 @@ def answer(environment: Environment | None, view: View, question: Question) -> G
     hits = _kept_hits(view, question, found.ids, found.scores, relevant)
     if hits is None:
         return _read(environment, view, question, place, found, relevant)
-    where = place.where
-    return Grounding(tuple(hits), where.revision, "none", where.gaps, approximate=found.approximate)
+    return _answered(place, hits, place.where.told, found)
 
 
 def _read(
@@ -218,8 +226,18 @@ def _read(
     with Reading(environment) as reading:
         reader = HitReader(reading, scope, dict(zip(found.rows, relevant, strict=True)))
         hits = reader.plain(np.array(found.rows, np.int64), np.array(found.scores, np.float32))
-    gaps = with_damaged(place.where.gaps, reader.damaged)
-    return Grounding(tuple(hits), place.where.revision, "none", gaps, approximate=found.approximate)
+    return _answered(place, hits, with_damaged(scope, reader.damaged), found)
+
+
+def _answered(place: Place, hits: list[Hit], told: ToldGaps, found: Best) -> Grounding:
+    return Grounding(
+        tuple(hits),
+        place.where.revision,
+        "none",
+        told.gaps,
+        approximate=found.approximate,
+        gaps_left_out=told.left_out,
+    )
 
 
 def _native_of(place: Place, few: Few) -> Native | None:
@@ -318,7 +336,7 @@ def _parts(place: Place | None) -> int:
     if place is None:
         return 1
     where, few = place.where, place.few
-    parts = len(where.streams) + len(where.gaps) + 1
+    parts = len(where.streams) + len(where.told.gaps) + 1
     if few is not None:
         # The native edge has a copy of what each stream scores to anything.
         means = len(where.streams) * place.partition.dim // _ELEMENTS_PER_PART

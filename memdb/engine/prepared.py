@@ -133,7 +133,7 @@ def _prepared(memory: UserMemory, view: View, parts: Parts) -> Prepared | None:
     rows = partition.rows
     whole = partition.matrix.whole(rows)
     names = {stream.no: stream.name for stream in state.streams.values()}
-    if not rows or whole is None or view.gaps(names, view.revision):
+    if not rows or whole is None or view.told_gaps(names, view.revision).gaps:
         return None
     alive = np.ones(rows, bool) if partition.head_alive is None else partition.head_alive
     columns = partition.columns

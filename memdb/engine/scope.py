@@ -10,11 +10,11 @@ from memdb.engine.footage import footage, searched_streams
 from memdb.engine.question import Question
 from memdb.engine.reading import WouldWait
 from memdb.engine.state import StreamState
+from memdb.engine.told_gaps import ToldGaps
 from memdb.engine.view import View
 from memdb.index.partition import Filter, PartitionView
 from memdb.types.arrays import Array
 from memdb.types.coverage import StreamCoverage
-from memdb.types.stream import Gap
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,8 +27,8 @@ class Searched:
     space_no: int | None
     """None where the user has no stream yet."""
     streams: tuple[StreamState, ...]
-    gaps: tuple[Gap, ...]
-    """Within the time that it asks for."""
+    told: ToldGaps
+    """What is missing within the time that it asks for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,13 +46,13 @@ class Scope:
     at_once: bool = False
     """Whether what takes long raises `memdb.engine.reading.WouldWait`."""
 
-    def covered(self, gaps: tuple[Gap, ...], *, abstained: bool) -> tuple[StreamCoverage, ...]:
+    def covered(self, told: ToldGaps, *, abstained: bool) -> tuple[StreamCoverage, ...]:
         """What was searched, where the answer is to say so; raises `WouldWait`."""
         if not (abstained or self.question.with_coverage):
             return ()
         if self.at_once and len(self.searched.streams) > STREAMS_COVERED_MAX:
             raise WouldWait
-        return footage(self.partition, self.allowed, self.searched.streams, gaps)
+        return footage(self.partition, self.allowed, self.searched.streams, told.missing)
 
 
 def searched(view: View, question: Question, as_of: int | None) -> Searched:
@@ -61,17 +61,17 @@ def searched(view: View, question: Question, as_of: int | None) -> Searched:
     stream_nos = view.stream_nos(question.streams, as_of)
     space_no = view.searched_space(stream_nos, question.space, as_of, question.named_space)
 
-    def look() -> tuple[tuple[StreamState, ...], tuple[Gap, ...]]:
+    def look() -> tuple[tuple[StreamState, ...], ToldGaps]:
         streams = tuple(searched_streams(view.state, stream_nos, space_no, revision))
         names = {stream.no: stream.name for stream in streams}
-        return streams, tuple(view.gaps(names, revision, question.start_ns, question.end_ns))
+        return streams, view.told_gaps(names, revision, question.start_ns, question.end_ns)
 
-    streams, gaps = view.once(
+    streams, told = view.once(
         (stream_nos, space_no, revision, question.start_ns, question.end_ns),
         look,
-        lambda found: sum(map(len, found)),
+        lambda found: len(found[0]) + len(found[1].gaps),
     )
-    return Searched(revision, stream_nos, space_no, streams, gaps)
+    return Searched(revision, stream_nos, space_no, streams, told)
 
 
 def scope_of(view: View, question: Question, as_of: int | None, where: Searched) -> Scope | None:

@@ -22,7 +22,7 @@ from memdb.types.checks import check_int, check_iterable
 from memdb.types.clip import Ack, Clip
 from memdb.types.database import Stream
 from memdb.types.documented import documented_by
-from memdb.types.gap_page import checked_gap_page, gap_page
+from memdb.types.gap_page import checked_gap_page
 from memdb.types.grounding import AsOf
 from memdb.types.ids import check_id
 from memdb.types.ingest import EMBEDDED_INGEST_WINDOW, INGEST_WINDOW_MAX
@@ -199,7 +199,6 @@ class EmbeddedStream:
         coverage = None if stream is None else view.coverage.find(stream.no, epoch)
         if stream is None or coverage is None:
             return Ledger(self._name, epoch, 0, 0, None, None, ())
-        gaps = view.gaps({stream.no: self._name}, view.revision)
         return Ledger(
             self._name,
             epoch,
@@ -207,7 +206,7 @@ class EmbeddedStream:
             coverage.clips,
             coverage.first_start_ns,
             coverage.sealed_end_ns,
-            tuple(gap for gap in gaps if gap.epoch == epoch),
+            tuple(view.epoch_gaps(stream, epoch, coverage)),
         )
 
     def gaps(
@@ -218,22 +217,25 @@ class EmbeddedStream:
         as_of: AsOf | None = None,
         limit: int | None = None,
         after: Gap | None = None,
+        page_max: int | None = None,
     ) -> list[Gap]:
         limit, after = checked_gap_page(limit, after)
+        if page_max is not None:
+            limit = min(limit or page_max, page_max)
         start, end = checked_times(start_ns, end_ns)
         as_of = checked_as_of(as_of)
         with self._user.memory() as memory:
             view = memory.view
             revision = memory.resolve(view, as_of)
-            stream_nos = view.stream_nos((self._name,), revision, "stream") or ()
-            names = dict.fromkeys(stream_nos, self._name)
-            gaps = view.gaps(
-                names,
+            view.stream_nos((self._name,), revision, "stream")
+            return view.gap_page(
+                view.state.streams[self._name],
                 view.revision if revision is None else revision,
                 start,
                 end,
+                limit,
+                after,
             )
-            return gap_page(gaps, limit, after)
 
     def _wanted_space(self) -> Space | None:
         return None if self._space is None else self._user.catalog_space(self._space)

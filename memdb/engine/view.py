@@ -13,17 +13,19 @@ from typing import Any, ClassVar, Final, TypeVar
 import numpy as np
 
 from memdb.engine.clip_cache import KeptClips
-from memdb.engine.coverage import Coverage, in_order
+from memdb.engine.coverage import Coverage, EpochCoverage
 from memdb.engine.hydrate import Parts, clip_bytes, load_clip
 from memdb.engine.pyramid import Pyramid
 from memdb.engine.quarantine import DamagedClip, Quarantine, damaged_gap
 from memdb.engine.reading import Reading
 from memdb.engine.state import StreamState, UserState
+from memdb.engine.told_gaps import ToldGaps, in_order
 from memdb.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
 from memdb.eventlog import event_log
 from memdb.index.partition import PartitionView
 from memdb.index.text import TextView
 from memdb.types.clip import StoredClip
+from memdb.types.gap_page import gap_page
 from memdb.types.space import Space
 from memdb.types.stream import Gap
 
@@ -116,6 +118,51 @@ class View:
             return gaps
         damaged = self.quarantine.gaps(names, revision, start_ns, end_ns)
         return in_order([*gaps, *damaged])
+
+    def gap_page(
+        self,
+        stream: StreamState,
+        revision: int,
+        start_ns: int | None,
+        end_ns: int | None,
+        limit: int | None,
+        after: Gap | None,
+    ) -> list[Gap]:
+        """The page of `gaps` of a stream behind one of them; of what comes after it nothing is gathered."""
+        first_epoch = 0 if after is None else after.epoch
+        found: list[Gap] = []
+        for gaps in self.coverage.gaps_by_epoch(
+            stream.no, stream.name, revision, start_ns, end_ns, first_epoch=first_epoch
+        ):
+            found += gap_page(gaps, None, after)
+            if limit is not None and len(found) >= limit:
+                break
+        if not self.quarantine.is_empty:
+            names = {stream.no: stream.name}
+            damaged = self.quarantine.gaps(names, revision, start_ns, end_ns)
+            found = in_order([*found, *damaged])
+        return gap_page(found, limit, after)
+
+    def epoch_gaps(self, stream: StreamState, epoch: int, coverage: EpochCoverage) -> list[Gap]:
+        """`gaps` of one epoch, as of the view's own revision; coverage: the epoch's."""
+        found = coverage.gaps(stream.name, epoch, self.revision)
+        if self.quarantine.is_empty:
+            return found
+        damaged = self.quarantine.gaps({stream.no: stream.name}, self.revision, None, None)
+        return in_order([*found, *(gap for gap in damaged if gap.epoch == epoch)])
+
+    def told_gaps(
+        self,
+        names: dict[int, str],
+        revision: int,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+    ) -> ToldGaps:
+        """What an answer tells of `gaps`."""
+        told = self.coverage.told_gaps(names, revision, start_ns, end_ns)
+        if self.quarantine.is_empty:
+            return told
+        return told.with_more(self.quarantine.gaps(names, revision, start_ns, end_ns))
 
     def load_clip(self, reading: Reading, clip_no: int, birth: int, parts: Parts) -> StoredClip:
         """`memdb.engine.hydrate.load_clip` of one that an answer holds."""

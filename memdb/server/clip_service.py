@@ -15,7 +15,7 @@ from memdb.server.methods import ReceiveClips, commits, reads_clips
 from memdb.server.resources import Resources
 from memdb.types.arguments import checked_clip_ids
 from memdb.types.clip import StoredClip
-from memdb.types.gap_page import checked_gap_page, gap_page
+from memdb.types.gap_page import checked_gap_page
 from memdb.types.limits import BATCH_OPERATIONS_MAX, LIMIT_MAX
 from memdb.v1 import clip_service_pb2 as pb
 from memdb.wire.arrays import tensor_to_proto
@@ -179,13 +179,14 @@ class ClipService:
         if request.paged:
             # What a client asks for next is to be of the same moment.
             as_of = user.moment(as_of)
-        gaps = user.stream(request.stream).gaps(
+        page = user.stream(request.stream).gaps(
             start_ns=request.start_ns if request.HasField("start_ns") else None,
             end_ns=request.end_ns if request.HasField("end_ns") else None,
             as_of=as_of,
+            limit=limit,
+            after=after,
+            page_max=PAGE_GAPS if request.paged else None,
         )
-        most = min(limit or PAGE_GAPS, PAGE_GAPS) if request.paged else limit
-        page = gap_page(gaps, most, after)
         return pb.ListGapsResponse(
             gaps=[gap_to_proto(gap) for gap in page],
             more=request.paged and len(page) == PAGE_GAPS != limit,

@@ -30,4 +30,5 @@ class StreamCoverage:
     """[start, end) in nanoseconds of hours with clips that follow each other, oldest first: the newest
     64 of them."""
     missing: int = 0
-    """Clip numbers within the time range that are missing or damaged; `Grounding.gaps` names them."""
+    """Clip numbers within the time range that are missing or damaged: all of them, of which `Grounding.gaps` names
+    the newest."""

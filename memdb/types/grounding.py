@@ -117,7 +117,9 @@ class Grounding:
     fallback: str = "none"
     """``recent`` when nothing passed and the newest clip was given instead."""
     gaps: tuple[Gap, ...] = field(default=())
-    """Clip numbers missing within the searched streams and time: what the answer cannot know."""
+    """Clip numbers missing within the searched streams and time: what the answer cannot know.  At most the newest
+    1,000 gaps, told by stream, epoch and number.
+    """
     coverage: tuple[StreamCoverage, ...] = field(default=())
     """What of each searched stream was searched, by name: given when the answer abstains, or when asked
     for by ``with_coverage``.
@@ -133,6 +135,8 @@ class Grounding:
     one of the best may be missing, at a recall that is measured (docs/guarantees.md).  Scores are always
     exact.  ``exact=True`` asks for all of them.
     """
+    gaps_left_out: int = field(default=0, kw_only=True)
+    """Older gaps that are there besides ``gaps``; `Stream.gaps` lists all of them."""
 
     def __repr__(self) -> str:
         return shown(self)

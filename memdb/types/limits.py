@@ -72,6 +72,8 @@ LATE_SEQ_MAX: Final = 1 << 20
 3-second clips."""
 GAPS_MAX: Final = 10_000
 """Gaps of one epoch."""
+GAPS_TOLD_MAX: Final = 1000
+"""Gaps that one answer names, the newest of them; a user may have any number, in many epochs."""
 EPOCH_MAX: Final = 2**32 - 1
 """Number of an epoch."""
 TIME_NS_MIN: Final = -(2**62)

@@ -433,6 +433,7 @@ class GroundResponse(_message.Message):
     ABSTAINED_FIELD_NUMBER: _builtins.int
     NEXT_CURSOR_FIELD_NUMBER: _builtins.int
     APPROXIMATE_FIELD_NUMBER: _builtins.int
+    GAPS_LEFT_OUT_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """The commit the answer was taken at."""
     fallback: _builtins.str
@@ -443,13 +444,15 @@ class GroundResponse(_message.Message):
     """Of a page: what asks for the one behind it; empty where there is no more."""
     approximate: _builtins.bool
     """Whether clips were looked for among the likely ones alone; scores are exact all the same."""
+    gaps_left_out: _builtins.int
+    """Older gaps that are there besides those told, also besides those of all answers of a GroundManyResponse."""
     @_builtins.property
     def hits(self) -> _containers.RepeatedCompositeFieldContainer[Global___Hit]:
         """Best first, or as the policy says."""
 
     @_builtins.property
     def gaps(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Gap]:
-        """Clip numbers missing in the searched range."""
+        """Clip numbers missing in the searched range: the newest 1000 gaps."""
 
     @_builtins.property
     def coverage(self) -> _containers.RepeatedCompositeFieldContainer[Global___StreamCoverage]:
@@ -466,10 +469,11 @@ class GroundResponse(_message.Message):
         abstained: _builtins.bool = ...,
         next_cursor: _builtins.str = ...,
         approximate: _builtins.bool = ...,
+        gaps_left_out: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abstained", b"abstained", "approximate", b"approximate", "coverage", b"coverage", "fallback", b"fallback", "gaps", b"gaps", "hits", b"hits", "next_cursor", b"next_cursor", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abstained", b"abstained", "approximate", b"approximate", "coverage", b"coverage", "fallback", b"fallback", "gaps", b"gaps", "gaps_left_out", b"gaps_left_out", "hits", b"hits", "next_cursor", b"next_cursor", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -296,6 +296,7 @@ def fill_beside_hits(message: grounding_pb.GroundResponse, grounding: Grounding)
     message.abstained = grounding.abstained
     message.next_cursor = grounding.next_cursor or ""
     message.approximate = grounding.approximate
+    message.gaps_left_out = grounding.gaps_left_out
     if grounding.gaps:
         message.gaps.extend(map(gap_to_proto, grounding.gaps))
     if grounding.coverage:
@@ -341,6 +342,7 @@ def grounding_from_proto(
         message.abstained,
         message.next_cursor or None,
         message.approximate,
+        message.gaps_left_out,
     )
 
 

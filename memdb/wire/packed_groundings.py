@@ -5,7 +5,7 @@
     GroundResponse   1 hits ─▶ Hit  1 clip ─▶ StoredClip   kept beside the clip, once it was sent (`KeptBytes`)
                                     2 score, 3 relevance   written here
                                     4 to 6                 protobuf's: most hits have none
-                     2 to 8                                protobuf's, remembered where there are no gaps
+                     2 to 9                                protobuf's, remembered where there are no gaps
 
 The bytes are those that protobuf makes of the same message, deterministic, to the last one: fields stand in the order
 of their numbers.  An answer with short-term memory is left to protobuf, which copies it once less.
@@ -160,16 +160,30 @@ def _beside_hits(grounding: Grounding, *, without_gaps: bool = False) -> bytes:
         grounding.abstained,
         grounding.next_cursor,
         grounding.approximate,
+        grounding.gaps_left_out,
     )
 
 
 @lru_cache(256)
 def _beside_nothing(
-    revision: int, fallback: str, abstained: bool, next_cursor: str | None, approximate: bool
+    revision: int,
+    fallback: str,
+    abstained: bool,
+    next_cursor: str | None,
+    approximate: bool,
+    gaps_left_out: int,
 ) -> bytes:
-    """`_beside_hits` where nothing is missing: the same from commit to commit."""
+    """`_beside_hits` where no gap is named: the same from commit to commit."""
     grounding = Grounding(
-        (), revision, fallback, (), (), abstained, next_cursor, approximate=approximate
+        (),
+        revision,
+        fallback,
+        (),
+        (),
+        abstained,
+        next_cursor,
+        approximate=approximate,
+        gaps_left_out=gaps_left_out,
     )
     message = pb.GroundResponse()
     fill_beside_hits(message, grounding)

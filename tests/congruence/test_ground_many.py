@@ -42,7 +42,8 @@ def shown(grounding: Grounding) -> object:
         )
         for hit in grounding.hits
     ]
-    return hits, grounding.revision, grounding.fallback, grounding.gaps
+    gaps = grounding.gaps, grounding.gaps_left_out
+    return hits, grounding.revision, grounding.fallback, gaps
 
 
 @pytest.mark.parametrize(

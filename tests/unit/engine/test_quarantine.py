@@ -13,6 +13,7 @@ import pytest
 from memdb import DataLoss, Keyframe, Utterance
 from memdb.clock import ManualClock
 from memdb.config import EngineConfig
+from memdb.engine import told_gaps
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.memory import UserMemory
 from memdb.engine.quarantine import DamagedClip
@@ -209,6 +210,27 @@ def test_gaps_are_in_order_when_damage_is_met_for_the_first_time(
         ("door", 6, "missing"),
         ("porch", 0, "missing"),
     ]
+
+
+def test_damage_is_counted_once_where_an_answer_does_not_name_all_gaps(
+    folder: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Met for the first time, known, and met again after it is known and left out."""
+    monkeypatch.setattr(told_gaps, "GAPS_TOLD_MAX", 2)
+    path = made(folder, clock)
+    for entry in (1, 4):
+        change(path, "short_memory", entry, flipped_value)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        user = db.user("alice")
+        user.stream("door", space="cam").write_many([clip(8), clip(10), clip(12)])
+        answers = [
+            user.ground(vector(4), limit=10, with_short_memory=True, with_coverage=True)
+            for _ in range(3)
+        ]
+    for answer in answers:
+        assert [gap.first_seq for gap in answer.gaps] == [9, 11]
+        assert answer.gaps_left_out == 3  # 1 and 4, damaged, and 6 with 7
+        assert [covered.missing for covered in answer.coverage] == [6]
 
 
 def test_an_answer_that_cannot_be_read_is_no_abstention(folder: Path, clock: ManualClock) -> None:

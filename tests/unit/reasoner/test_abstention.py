@@ -34,6 +34,12 @@ def test_cameras_hours_and_gaps() -> None:
     )
 
 
+def test_gaps_that_an_answer_does_not_name_are_counted() -> None:
+    answer = Grounding((), 3, gaps=(Gap("porch", 0, 5, 8),), abstained=True, gaps_left_out=71_000)
+
+    assert describe_abstention(answer).endswith("gaps: porch 4 clips, and 71000 more.")
+
+
 def test_days_and_midnight_by_the_clock_of_the_camera() -> None:
     assert "porch 2026-01-05 20:00–24:00 (4 h" in no(camera("porch", (20, 24)))
     assert "porch 2026-01-05 20:00–2026-01-06 02:00, 2026-01-06 05:00–06:00 (7 h" in no(

@@ -38,7 +38,7 @@ def a_clip() -> StoredClip:
         (SoundEvent, (1, 2, "dog", 0.5)),
         (Keyframe, (3, b"jpeg")),
         (Hit, (None, 0.5, None, (), (0.25, 0.75), ())),
-        (Grounding, ((), 3, "none", (), (), True, None, False)),
+        (Grounding, ((), 3, "none", (), (), True, None, False, 2)),
     ],
 )
 def test_equals_the_checked_value(kind: type[object], values: tuple[object, ...]) -> None:

@@ -127,6 +127,7 @@ def answers(draw: st.DrawFn, count: int = 3) -> list[Grounding]:
             draw(st.booleans()),
             draw(st.none() | TEXT),
             approximate=draw(st.booleans()),
+            gaps_left_out=draw(st.sampled_from([0, 0, 1, 2**40])),
         )
         for _ in range(draw(st.integers(0, count)))
     ]
