@@ -12,7 +12,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from memdb import Fact, Grounding, MemdbError, Not, NotFound, StoredClip
+from memdb import Fact, FailedPrecondition, Grounding, MemdbError, Not, NotFound, StoredClip
 from memdb.types.ground_options import GroundOptions
 from memdb.types.grounding import POLICIES
 from tests.property.judged import expected, selected, shown
@@ -146,6 +146,11 @@ class ReadingRules:
             return
         searched = {s.name for name, s in there.items() if chosen is None or name in chosen}
         if space is not None:
+            if chosen and space not in searched:
+                with pytest.raises(FailedPrecondition) as elsewhere:
+                    ask(SPACES[space].dim)
+                assert elsewhere.value.reason == "SPACE_MISMATCH"
+                return
             searched = {space}
         if len(searched) > 1:
             with pytest.raises(MemdbError) as ambiguous:
