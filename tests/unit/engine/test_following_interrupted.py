@@ -82,6 +82,20 @@ def check_goes_on(db: EmbeddedDatabase, times: int) -> None:
         assert stream.write(clip(0, epoch=epoch)).duplicate
 
 
+def coming_once(
+    begun: threading.Event, interrupt: Interrupt, db: EmbeddedDatabase, stream: str
+) -> tuple[threading.Thread, list[Writing]]:
+    """A thread, to be started, that writes a clip of a stream once something has begun or never will; and its write."""
+    writings: list[Writing] = []
+
+    def come() -> None:
+        while not (begun.wait(0.001) or interrupt.came):
+            pass
+        writings.append(Writing(db, stream, 0))
+
+    return threading.Thread(target=come, daemon=True), writings
+
+
 def waits(db: EmbeddedDatabase, commits: Commits, is_over: Callable[[], bool]) -> None:
     """Until who came behind the first has been written, and waits for that one to be done with."""
     with db._users.use("alice") as memory:
@@ -107,19 +121,7 @@ def test_an_interrupt_of_who_is_followed(
 
         with monkeypatch.context() as patched:
             commits = the_first(patched, first)
-            writings: list[Writing] = []
-
-            def come_behind(
-                commits: Commits = commits,
-                interrupt: Interrupt = interrupt,
-                writings: list[Writing] = writings,
-                stream: str = f"camera-{times}",
-            ) -> None:
-                while not (commits.begun.wait(0.001) or interrupt.came):
-                    pass
-                writings.append(Writing(db, stream, 0))
-
-            thread = threading.Thread(target=come_behind, daemon=True)
+            thread, writings = coming_once(commits.begun, interrupt, db, f"camera-{times}")
             with held_in_lmdb(db, behind_or(interrupt, commits)):
                 thread.start()
                 with interrupt.within():

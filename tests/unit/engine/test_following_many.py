@@ -23,7 +23,7 @@ from tests.both_edges import NEEDS_NATIVE
 from tests.unit.engine.conftest import clip, vector
 from tests.unit.engine.door import filled, seqs
 from tests.unit.engine.following import Commits, Run, Writing, held_in_lmdb, the_first
-from tests.unit.engine.test_following_interrupted import at_its_bytecode, at_its_call
+from tests.unit.engine.test_following_interrupted import at_its_bytecode, at_its_call, coming_once
 from tests.unit.engine.test_interrupted import Interrupt, InterruptAsItReturns, goes_on
 
 pytestmark = [NEEDS_NATIVE, pytest.mark.usefixtures("follow")]
@@ -227,19 +227,7 @@ def test_an_interrupt_of_the_second_while_a_third_is_behind_it(
 
         with monkeypatch.context() as patched:
             commits = the_first(patched, lambda _, run: run())
-            thirds: list[Writing] = []
-
-            def come_behind(
-                commits: Commits = commits,
-                interrupt: Interrupt = interrupt,
-                thirds: list[Writing] = thirds,
-                stream: str = f"yard-{times}",
-            ) -> None:
-                while not (commits.behind.wait(0.001) or interrupt.came):
-                    pass
-                thirds.append(Writing(db, stream, 0))
-
-            thread = threading.Thread(target=come_behind, daemon=True)
+            thread, thirds = coming_once(commits.behind, interrupt, db, f"yard-{times}")
             with held_in_lmdb(db, is_over) as go:
                 first = Writing(db, f"camera-{times}", 0)
                 assert commits.begun.wait(30)
@@ -279,17 +267,7 @@ def test_an_interrupt_of_the_second_as_it_gives_the_disk_to_the_third(
         )
         with monkeypatch.context() as patched:
             commits = the_first(patched, lambda _, run: run())
-            thirds: list[Writing] = []
-
-            def come_behind(
-                commits: Commits = commits,
-                thirds: list[Writing] = thirds,
-                stream: str = f"yard-{times}",
-            ) -> None:
-                assert commits.behind.wait(30)
-                thirds.append(Writing(db, stream, 0))
-
-            thread = threading.Thread(target=come_behind, daemon=True)
+            thread, thirds = coming_once(commits.behind, interrupt, db, f"yard-{times}")
             with held_in_lmdb(db, commits.two_behind.is_set):
                 first = Writing(db, f"camera-{times}", 0)
                 assert commits.begun.wait(30)
