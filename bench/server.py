@@ -9,9 +9,11 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import psutil
+
+from bench.peers.process import wait_until
 
 _STOP_TIMEOUT_S = 20.0
 
@@ -19,30 +21,39 @@ _STOP_TIMEOUT_S = 20.0
 class Server:
     """Serves directory ``data`` on loopback until it is left."""
 
-    def __init__(self, data: Path) -> None:
-        """Start the process; returns once it answers."""
-        self._log = data.with_suffix(".log").open("ab")
+    def __init__(self, data: Path, address: str = "127.0.0.1:0", *, standby: bool = False) -> None:
+        """Start the process; returns once it answers.  standby: once it stands by, having read ahead what it may."""
+        log = data.with_suffix(".standby.log" if standby else ".log")
+        self._log = log.open("wb" if standby else "ab")
         self._process = subprocess.Popen(
             [
-                sys.executable,
-                "-m",
-                "memdb.cli.main",
-                "serve",
-                "--data",
-                str(data),
-                "--listen",
-                "127.0.0.1:0",
+                *(sys.executable, "-m", "memdb.cli.main", "serve"),
+                *("--data", str(data), "--listen", address),
+                *(("--standby",) if standby else ()),
             ],
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
         )
+        self.address = address
+        if standby:
+            self._line()
+            wait_until(lambda: '"read ahead"' in log.read_text("utf-8"), _STOP_TIMEOUT_S)
+        else:
+            self.listening()
+
+    def listening(self) -> None:
+        """Return once it answers, at `address`."""
+        self.address = self._line()["address"]
+
+    def _line(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
             self.kill()
             raise RuntimeError(f"memdb serve did not start: {self._log.name}")
-        self.address: str = json.loads(line)["address"]
+        told: dict[str, Any] = json.loads(line)
+        return told
 
     @property
     def pid(self) -> int:

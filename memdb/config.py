@@ -100,6 +100,12 @@ class ServerConfig:
     """HOST:PORT (port 0: any free one) or unix:PATH.  An address that is not loopback needs TLS."""
     port_file: str = ""
     """File that receives the bound address once the server answers."""
+    standby: bool = False
+    """Whether to wait, loaded and ready, while another process has the directory, and to serve once it is gone; else
+    that is refused."""
+    standby_bytes_max: int = 1 << 30
+    """Bytes of large users' rows that it has in memory while it waits, by which they answer at once: those of
+    users that were written to last; 0: none."""
     sweep_interval_s: int = 3600
     """How often what the policies of streams say is given up; 0: never."""
     scrub_bytes_per_s: int = 1 << 20
@@ -182,6 +188,10 @@ class ServerConfig:
             value = getattr(self, name)
             if not 1 <= value <= 2**31 - 1:
                 raise _refused(f"server.{name}", value, "expected 1 to 2147483647")
+        if not 0 <= self.standby_bytes_max <= 2**62:
+            raise _refused(
+                "server.standby_bytes_max", self.standby_bytes_max, f"expected 0 to {2**62}"
+            )
         for name in ("sweep_interval_s", "scrub_bytes_per_s"):
             value = getattr(self, name)
             if not 0 <= value <= 2**31 - 1:

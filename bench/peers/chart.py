@@ -22,11 +22,13 @@ _BESIDE = (
     ("echo_c8_per_s", "gRPC echo of the same bytes", _BOUND),
     ("many_c8_per_s", "memdb over gRPC, 32 questions a call", _OURS),
 )
+_RESTARTS = "restart_user_s", "restart_big_s"
+_STANDBY = "takeover_user_s", "takeover_big_s"
 _PANELS = (
     ("Questions/s among one user's ~100 vectors, 8 clients", _BESIDE_PANEL),
     ("Questions/s among all vectors, 8 clients", ("big_c8_per_s",)),
     ("Records with a 67,584-byte tensor /s, batches of 64", ("tensors_per_s",)),
-    ("Restart to the first answer, s", ("restart_user_s", "restart_big_s")),
+    ("Restart to the first answer, s", _RESTARTS),
 )
 
 
@@ -62,6 +64,10 @@ def _bars(turn: dict[str, Any], names: tuple[str, ...]) -> list[tuple[float, str
     kind = names[0].partition("_c")[0]
     if value and figures.get(f"recall_{kind}", 1.0) >= _RECALL:
         found.append((value, title, _colour(name)))
+    if names == _RESTARTS:
+        found += [
+            (figures[each], f"{title}, a standby", _OURS) for each in _STANDBY if each in figures
+        ]
     if names == _BESIDE_PANEL and name == "memdb_grpc":
         for beside, words, colour in _BESIDE:
             if beside in figures:

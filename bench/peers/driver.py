@@ -117,6 +117,13 @@ class Driver:
     def _restart(self, peer: Peer) -> None:
         if peer.form != "server":
             return
+        self._stopped_and_started(peer, "restart")
+        if peer.stand_by():
+            self.figures["standby_rss_mb"] = memory_mb(peer.standby_pids())
+            self._stopped_and_started(peer, "takeover")
+
+    def _stopped_and_started(self, peer: Peer, what: str) -> None:
+        """From the end of the process that served to the first answer of each kind."""
         peer.stop()
         begin = time.perf_counter()
         peer.start()
@@ -130,7 +137,7 @@ class Driver:
                         raise
                     continue
                 timeout_s = _ANOTHER_S
-                self.figures[f"restart_{kind}_s"] = time.perf_counter() - begin
+                self.figures[f"{what}_{kind}_s"] = time.perf_counter() - begin
 
     def _answered(self, peer: Peer, kind: str, timeout_s: float) -> None:
         """Raises `NotReady`."""

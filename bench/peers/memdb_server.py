@@ -13,6 +13,7 @@ import grpc
 import memdb_client
 from bench.peers.memdb_clips import LIGHT, MemdbClips
 from bench.peers.peer import ServerPeer
+from bench.peers.process import Child
 from bench.peers.rows import LIMIT, Question
 from memdb.wire.grounding import ground_request, grounding_to_proto
 
@@ -28,12 +29,19 @@ class MemdbServer(MemdbClips, ServerPeer):
     _echo: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
-        self.run(
-            [
-                *(sys.executable, "-m", "memdb.cli.main", "serve"),
-                *("--data", str(self.folder / "data"), "--listen", f"127.0.0.1:{self.port}"),
-            ]
-        )
+        self.run(self._command())
+
+    def stand_by(self) -> bool:
+        log = self.folder.with_suffix(".standby.log")
+        self._standby = Child([*self._command(), "--standby"], log)
+        self._standby.ready(lambda: '"read ahead"' in log.read_text("utf-8"))
+        return True
+
+    def _command(self) -> list[str]:
+        return [
+            *(sys.executable, "-m", "memdb.cli.main", "serve"),
+            *("--data", str(self.folder / "data"), "--listen", f"127.0.0.1:{self.port}"),
+        ]
 
     def answers(self) -> bool:
         with closing(socket.create_connection(("127.0.0.1", self.port), timeout=1)):

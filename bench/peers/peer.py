@@ -59,6 +59,16 @@ class Peer:
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """End it."""
 
+    def stand_by(self) -> bool:
+        """Start what takes over where this one stops, and is the one that `start` waits for then; False where the
+        engine has nothing of the kind.
+        """
+        return False
+
+    def standby_pids(self) -> list[int]:
+        """The processes that stand by."""
+        return []
+
     def pids(self) -> list[int]:
         """The processes that hold the data."""
         return [os.getpid()]
@@ -127,6 +137,7 @@ class ServerPeer(Peer):
 
     form = "server"
     _child: Child | None = None
+    _standby: Child | None = None
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -144,10 +155,12 @@ class ServerPeer(Peer):
         environment: dict[str, str] | None = None,
         folder: Path | None = None,
     ) -> None:
-        """Start the process; returns once `answers`."""
-        self._child = Child(
-            command, self.folder.with_suffix(".log"), environment=environment, folder=folder
-        )
+        """Start the process, unless one stood by; returns once `answers`."""
+        self._child, self._standby = self._standby, None
+        if self._child is None:
+            self._child = Child(
+                command, self.folder.with_suffix(".log"), environment=environment, folder=folder
+            )
         self._child.ready(self.answers)
 
     def answers(self) -> bool:
@@ -158,6 +171,9 @@ class ServerPeer(Peer):
         if self._child is not None:
             self._child.stop(number)
             self._child = None
+
+    def standby_pids(self) -> list[int]:
+        return [] if self._standby is None else [self._standby.pid]
 
     def pids(self) -> list[int]:
         assert self._child is not None

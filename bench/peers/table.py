@@ -61,7 +61,7 @@ def _cells(turn: Turn, clients: tuple[int, ...]) -> dict[str, str]:
         "recall@10": " / ".join("–" if share is None else f"{share:.2f}" for share in shares),
         "RSS MB": _number(figures.get("rss_mb")),
         "disk MB": _number(figures.get("disk_mb")),
-        "restart s": _number(figures.get("restart_user_s", figures.get("restart_big_s"))),
+        "restart s": _restarts(turn),
     }
 
 
@@ -76,6 +76,13 @@ def _rates(turn: Turn, kind: str, clients: tuple[int, ...]) -> str:
         return "–"
     short = turn.figures.get(f"recall_{kind}", 1.0) < RECALL
     return " / ".join(map(_number, rates)) + (" (finds less)" if short else "")
+
+
+def _restarts(turn: Turn) -> str:
+    """To the first answer; and that of a process that stood by."""
+    kind = "user" if "restart_user_s" in turn.figures else "big"
+    alone, after = (turn.figures.get(f"{what}_{kind}_s") for what in ("restart", "takeover"))
+    return _number(alone) if after is None else f"{_number(alone)}; by a standby {_number(after)}"
 
 
 def _number(value: float | None) -> str:

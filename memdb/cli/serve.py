@@ -17,9 +17,10 @@ example:
   memdb serve --data ./data --listen 127.0.0.1:7700
   memdb serve --data ./data --listen unix:/run/memdb/socket
   memdb serve --config memdb.toml --listen 0.0.0.0:7700 --tls-cert cert.pem --tls-key key.pem
+  memdb serve --data ./data --standby       the same beside it: it serves once the first is gone
 
-Prints one JSON line {"event": "listening", "address": ...} on stdout once it answers; logs are JSON
-lines on stderr.  SIGTERM stops it gracefully.
+Prints one JSON line {"event": "listening", "address": ...} on stdout once it answers; before that, where
+it stands by, {"event": "standing_by", ...}.  Logs are JSON lines on stderr.  SIGTERM stops it gracefully.
 """
 
 _FLAGS = {
@@ -61,13 +62,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reflection", action="store_true", default=None, help="describe the services to anyone"
     )
+    parser.add_argument(
+        "--standby",
+        action="store_true",
+        default=None,
+        help="wait while another process has the directory, and serve once it is gone",
+    )
 
 
 def overrides(options: argparse.Namespace) -> dict[str, object]:
     """The flags that were given, by configuration key."""
     given: dict[str, object] = {
         f"server.{name}": value
-        for name in (*_FLAGS, "log_level", "reflection")
+        for name in (*_FLAGS, "log_level", "reflection", "standby")
         if (value := getattr(options, name)) is not None
     }
     if options.master_key_file is not None:

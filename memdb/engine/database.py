@@ -26,6 +26,7 @@ from memdb.engine.upkeep import Upkeep
 from memdb.engine.user import EmbeddedUser
 from memdb.engine.users import Users
 from memdb.engine.verify import verify_user
+from memdb.engine.warmed import Warmed
 from memdb.errors import (
     DeadlineExceeded,
     InvalidArgument,
@@ -73,11 +74,13 @@ class EmbeddedDatabase:
         clock: Clock | None = None,
         create: bool = True,
         embed_texts: bool = True,
+        warmed: Warmed | None = None,
     ) -> None:
         """Open or create the directory.
 
         embed_texts: whether facts and questions that come without a feature are embedded in this
-        process when an encoder is installed; the server says no, since models never enter it.
+        process when an encoder is installed; the server says no, since models never enter it.  warmed: checkpoints that
+        were read while another process had the directory.
 
         Raises `InvalidArgument` (``BAD_PATH``), `FailedPrecondition` (``NO_DIRECTORY`` when the
         system does not let one be there, ``NO_GPU`` when ``index`` asks for one that is not there, and
@@ -109,6 +112,7 @@ class EmbeddedDatabase:
             upkeep,
             index.checkpoint_rows,
             self._end,
+            warmed,
         )
         self._backups = Backups(self._directory, self._catalog, self._users, self._clock)
         self._scrub = Scrub(self._users, self._catalog, self._clock)
@@ -321,8 +325,11 @@ class EmbeddedDatabase:
         )
 
     def load(self) -> None:
-        """Load what the first question would: FAISS.  Raises `ImportError`."""
+        """Load what the first question would: FAISS, and users whose checkpoints were read ahead.  Raises
+        `ImportError`.
+        """
         faiss_later.load()
+        self._users.open_warmed()
 
     def tend(self) -> None:
         """Have done, in the background, what is due for users that nobody calls; now and then."""

@@ -19,17 +19,16 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import BinaryIO, Final
 
 from memdb import failpoints
 from memdb.config import EngineConfig
 from memdb.engine.checkpoint_pace import Written
 from memdb.engine.closing import Closing
+from memdb.engine.early_file import EarlyFile
 from memdb.engine.state import UserState
 from memdb.engine.view import View
 from memdb.eventlog import event_log
-from memdb.index.checked_file import CheckedFile
 from memdb.index.checkpoint import BadCheckpoint, KeptRows, KeptUser, owner_of
 from memdb.index.checkpoint_reader import read_checkpoint
 from memdb.index.checkpoint_writer import CheckpointWriter, file_bytes, kept_places
@@ -61,9 +60,6 @@ BYTES_PER_S: Final = 4 << 20
 FINISH_GROWTH: Final = 8
 """As `GROWTH`, of one whose user is closed in order."""
 
-EARLY_BYTES_MIN: Final = 32 << 20
-"""Of the file of a user that answers early: of a smaller one all is looked through in a tenth of a second."""
-
 SYNCED_BYTES: Final = 32 << 20
 """So many are written before the disk has them: who closes is never far behind the time that it has, and commits
 beside it wait for no more."""
@@ -81,9 +77,9 @@ class KeptIndex:
         environment: Environment,
         config: EngineConfig,
         rows_min: int,
-        checked: CheckedFile | None = None,
+        early: EarlyFile | None = None,
     ) -> None:
-        """rows_min: rows without which none is written; 0: none is written, read or left.  checked: of `early_file`."""
+        """rows_min: rows without which none is written; 0: none is written, read or left.  early: of `early_file`."""
         self._folder = environment.path
         self._environment = environment
         self._config = config
@@ -104,8 +100,8 @@ class KeptIndex:
         self._written: dict[str, Written] = {}
         """By user: of this one, unless `share_written` was called."""
         self._closed = False
-        self._early = checked
-        """What is mapped at first, and the thread that looks at it."""
+        self._early = early
+        """By which the user may answer before its store was looked through."""
 
     def load_early(self, state: UserState) -> KeptUser | None:
         """What the file keeps, its rows mapped; None where it is not one by which the user may answer early.
@@ -334,17 +330,6 @@ class KeptIndex:
             self._counted = _rows_of(view)
             self._trained = trained
         failpoints.hit("checkpoint.after_rename")
-
-
-def early_file(folder: Path) -> CheckedFile | None:
-    """The file of a user, where it is one by which it may answer early; a thread has begun to look at it."""
-    path = folder / DERIVED_FILE
-    try:
-        return CheckedFile(path) if path.stat().st_size >= EARLY_BYTES_MIN else None
-    except (BadCheckpoint, OSError):
-        return None  # whoever loads it says so
-    except RuntimeError:
-        return None  # no thread to be had
 
 
 def log_content(environment: Environment, revision: int) -> int | None:

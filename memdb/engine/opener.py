@@ -10,6 +10,7 @@ from memdb.engine import removal
 from memdb.engine.memory import UserMemory
 from memdb.engine.opening import create_memory, open_memory
 from memdb.engine.slots import Slot, Stamp
+from memdb.engine.warmed import Warmed
 from memdb.errors import DataLoss, MemdbError, NotFound
 from memdb.eventlog import event_log
 from memdb.store.catalog import Catalog
@@ -32,12 +33,15 @@ class Opener:
         config: EngineConfig,
         clock: Clock,
         checkpoint_rows: int,
+        warmed: Warmed | None = None,
     ) -> None:
+        """warmed: checkpoints that were read ahead."""
         self._directory = directory
         self._catalog = catalog
         self._config = config
         self._clock = clock
         self._checkpoint_rows = checkpoint_rows
+        self._warmed = warmed
         self._found_ns: dict[str, int | None] = {}
         """The time of a user's newest commit when this process first opened it, None of one that it
         made."""
@@ -105,6 +109,7 @@ class Opener:
             self._directory.keys,
             self._checkpoint_rows,
             early=early,
+            warmed=self._warmed,
         )
 
     def _whole(self, path: Path, user: str) -> UserMemory:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from memdb.clock import Clock
 from memdb.config import EngineConfig
-from memdb.engine.kept_index import KeptIndex, early_file
+from memdb.engine.early_file import EarlyFile, early_file
+from memdb.engine.kept_index import KeptIndex
 from memdb.engine.memory import UserMemory
 from memdb.errors import Unavailable
-from memdb.index.checked_file import CheckedFile
 from memdb.store.creation import create_environment
 from memdb.store.environment import Environment
 from memdb.store.records import CountersRecord, UserRecord, pack
@@ -21,6 +21,7 @@ from memdb.store.schema import FORMAT, META_COUNTERS, META_USER, USER_TABLES, Ta
 from memdb.store.transaction import Transaction
 
 if TYPE_CHECKING:
+    from memdb.engine.warmed import Warmed
     from memdb.store.environment import KeyRing
 
 
@@ -53,21 +54,21 @@ def open_memory(
     checkpoint_rows: int = 0,
     *,
     early: bool = False,
+    warmed: Warmed | None = None,
 ) -> UserMemory:
     """Open an existing user.  Raises `DataLoss`.
 
     checkpoint_rows: `IndexConfig.checkpoint_rows`.  early: let it answer early, where it can: all but questions
-    has to `wait_whole`.
+    has to `wait_whole`.  warmed: checkpoints that were read ahead.
     """
     # Beside the look at the store's structure.
-    checked = early_file(path) if early and checkpoint_rows and keys is None else None
+    file = early_file(path, warmed) if early and checkpoint_rows and keys is None else None
     try:
-        is_early = checked is not None
-        make = partial(Environment, path, USER_TABLES, config, keys, values_later=is_early)
-        return _loaded(make, user, config, clock, checkpoint_rows, checked=checked)
+        make = partial(Environment, path, USER_TABLES, config, keys, values_later=file is not None)
+        return _loaded(make, user, config, clock, checkpoint_rows, early=file)
     except BaseException:
-        if checked is not None:
-            checked.close()
+        if file is not None:
+            file.close()
         raise
 
 
@@ -79,7 +80,7 @@ def _loaded(
     checkpoint_rows: int,
     *,
     is_new: bool = False,
-    checked: CheckedFile | None = None,
+    early: EarlyFile | None = None,
 ) -> UserMemory:
     """The user of an environment, which is closed where it cannot be had: LMDB lets nobody open
     it a second time.
@@ -91,7 +92,7 @@ def _loaded(
     except MemoryError as error:
         raise _no_memory(user, error) from error
     try:
-        kept = KeptIndex(environment, config, checkpoint_rows, checked)
+        kept = KeptIndex(environment, config, checkpoint_rows, early)
         memory = UserMemory(environment, user, clock, kept)
         if is_new:
             kept.put_off()  # what a new user writes now need not be kept at once

@@ -62,6 +62,7 @@ class SpaceRows:
     def partition(self, space: Space, kept: KeptRows | None, quarantine: Quarantine) -> Partition:
         """A partition of them, in (birth, clip number) order."""
         partition = Partition(space.dim, space.metric)
+        partition.reserve(self.rows)
         columns = self._columns(quarantine.versions)
         order = np.lexsort((self.clip_no, self.birth))
         begin = 0

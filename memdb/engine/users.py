@@ -25,7 +25,8 @@ from memdb.engine.shared_ingest import SharedIngests
 from memdb.engine.slots import Slot, Slots
 from memdb.engine.unopened import Unopened
 from memdb.engine.upkeep import Upkeep
-from memdb.errors import DataLoss, NotFound, Unavailable
+from memdb.engine.warmed import Warmed
+from memdb.errors import DataLoss, MemdbError, NotFound, Unavailable
 from memdb.index.terms import forget_words
 from memdb.store.catalog import Catalog
 from memdb.store.compact import check_room, compact
@@ -50,11 +51,15 @@ class Users:
         upkeep: Upkeep,
         checkpoint_rows: int,
         closing: Closing,
+        warmed: Warmed | None = None,
     ) -> None:
+        """warmed: checkpoints that were read ahead, see `open_warmed`."""
         self._directory = directory
         self._config = config
         self._slots = Slots(config.open_users_max)
-        self._opener = Opener(directory, catalog, config, clock, checkpoint_rows)
+        self._opener = Opener(directory, catalog, config, clock, checkpoint_rows, warmed)
+        self._catalog = catalog
+        self._warmed = warmed
         self._unopened = Unopened(directory, config)
         self._resting: set[str] = set()
         """Users that have nothing for a sweep to do, as long as nobody uses them."""
@@ -81,6 +86,17 @@ class Users:
     def seq_ahead_max(self) -> int:
         """`EngineConfig.seq_ahead_max`."""
         return self._config.seq_ahead_max
+
+    def open_warmed(self) -> None:
+        """Open the users whose checkpoints were read ahead: somebody is likely to ask them soon."""
+        if self._warmed is None:
+            return
+        users = {self._directory.user_path(user): user for user in self._catalog.users()}
+        for path in self._warmed.folders:
+            if path in users:
+                # What is wrong with one is told to who asks it.
+                with suppress(MemdbError), self.use(users[path], whole=False):
+                    pass
 
     @contextmanager
     def use(

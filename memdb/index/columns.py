@@ -107,6 +107,10 @@ class Columns:
         there = slice(self.rows)
         return {name: array[there] for name, array in self._arrays.items()}
 
+    def reserve(self, count: int) -> None:
+        """Have room for so many more, for who adds them piece by piece."""
+        self._make_room(count)
+
     def _make_room(self, count: int) -> None:
         if self.rows + count > self._capacity:
             while self.rows + count > self._capacity:

@@ -52,16 +52,19 @@ class Names:
 
     def add(self, names: Sequence[ClipNames]) -> None:
         """Names of the rows that come next."""
-        labels = [one.labels for one in names]
-        self.events.add([one.events for one in names])
-        self.labels.add(labels)
-        self.labelled.add(labels)
-        self.rows += len(names)
+        self._add([one.events for one in names], [one.labels for one in names])
 
     def fill(self, rows: int) -> None:
         """No names for the rows up to ``rows`` that have got none."""
         if rows > self.rows:
-            self.add([NAMELESS] * (rows - self.rows))
+            nothing = [""] * (rows - self.rows)
+            self._add(nothing, nothing)
+
+    def _add(self, events: list[str], labels: list[str]) -> None:
+        self.events.add(events)
+        self.labels.add(labels)
+        self.labelled.add(labels)
+        self.rows += len(labels)
 
     def without(self, there: Array, places: Array) -> Names:
         """The names of the rows that are ``there``, (n,) bool, numbered anew by ``places``."""

@@ -241,6 +241,10 @@ class Partition:
         self._open_rows: dict[int, int] = {}
         self._head_alive: Array | None = None
 
+    def reserve(self, count: int) -> None:
+        """Have room beside the matrix for so many more versions, for who adds them piece by piece."""
+        self._columns.reserve(count)
+
     def extend(self, added: ClipRows) -> None:
         """Add versions; a version of a clip that is still open ends the version before it."""
         first = self._columns.rows

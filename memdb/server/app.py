@@ -30,6 +30,7 @@ from grpc_health.v1 import health_pb2
 from memdb.config import Config, ServerConfig
 from memdb.deadline import Deadline
 from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.warmed import Warmed
 from memdb.errors import InvalidArgument
 from memdb.eventlog import event_log
 from memdb.server.backup_dir import check_backup_dir
@@ -51,6 +52,7 @@ from memdb.server.port_file import check_port_file, write_port_file
 from memdb.server.process import begin_collecting
 from memdb.server.recall_metrics import RecallMetrics
 from memdb.server.resources import Resources
+from memdb.server.standby import opened_in_turn
 from memdb.server.standing_service import StandingService
 from memdb.server.user_service import UserService
 from memdb.types.retention import SweepReport
@@ -192,14 +194,24 @@ def serve(config: Config) -> None:
     # where there is none.
     check_listen(config.server)
     check_edge(config.server)
-    check_bindable(config.server)
+    check_bindable(config.server, may_be_taken=config.server.standby)
     check_port_file(config.server)
     check_metrics_file(config.server)
     check_backup_dir(config.server)
-    with EmbeddedDatabase(
-        config.server.data, config=config.engine, index=config.index, embed_texts=False
-    ) as database:
-        asyncio.run(_serve(database, config.server))
+
+    def opened(warmed: Warmed | None = None) -> EmbeddedDatabase:
+        return EmbeddedDatabase(
+            config.server.data,
+            config=config.engine,
+            index=config.index,
+            embed_texts=False,
+            warmed=warmed,
+        )
+
+    found = opened_in_turn(config.server, opened) if config.server.standby else opened()
+    if found is not None:
+        with found as database:
+            asyncio.run(_serve(database, config.server))
     log.info("stopped")
 
 

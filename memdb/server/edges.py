@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from memdb.config import ServerConfig
@@ -24,6 +25,13 @@ connections read into as well, of each some 64 KiB, and where it has too little 
 def check_edge(config: ServerConfig) -> None:
     """Refuse an edge that cannot be had: raises as `make_edge`."""
     _is_native(config)
+
+
+def load_edge(config: ServerConfig) -> None:
+    """Load what `make_shelf` and `make_edge` load, for who calls them later and has no time then."""
+    names = ("native_edge", "shelf") if _is_native(config) else ("grpc_edge",)
+    for name in names:
+        import_module(f"memdb.server.{name}")
 
 
 def make_shelf(config: ServerConfig, database: EmbeddedDatabase) -> Shelf | None:

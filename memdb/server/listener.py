@@ -74,20 +74,25 @@ def check_listen(config: ServerConfig) -> None:
         )
 
 
-def check_bindable(config: ServerConfig) -> None:
+def check_bindable(config: ServerConfig, *, may_be_taken: bool = False) -> None:
     """Refuse, before anything is made, what `bind` would refuse now: as it raises.
 
     A data directory that is not there yet is made when it is opened, which comes before the bind.
+
+    may_be_taken: whether another server may have the address, which will be gone.
     """
     if config.tls_cert:
         _certificate(config)
     if config.listen.startswith(UNIX_PREFIX):
         path = Path(config.listen.removeprefix(UNIX_PREFIX))
-        _check_nobody_answers(path, config.listen)
+        if not may_be_taken:
+            _check_nobody_answers(path, config.listen)
         # A socket that a server left behind is taken over.
         error = None if path.is_socket() else _unix_error(config.listen)
     else:
         error = _tcp_error(config.listen)
+        if may_be_taken and error is not None and error.errno == errno.EADDRINUSE:
+            return
     # Of what else there is gRPC may think otherwise.
     if error is not None and (error.errno in _TAKEN or config.listen.startswith(UNIX_PREFIX)):
         raise _refusal(config, error)

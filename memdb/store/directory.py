@@ -67,6 +67,8 @@ if TYPE_CHECKING:
 
 log = event_log("memdb.store")
 
+USERS: Final = "users"
+"""Where users' directories lie."""
 _SECRET_BYTES: Final = 32
 GONE: Final = ".gone-"
 """How a discarded user is called that lies in no trash: ``users`` is on another file system."""
@@ -129,7 +131,7 @@ class DataDirectory:
             sync_directory(self.path)
             finish_swap(self.path)
             self.format = self._checked_format(master_key, rotating_to)
-            self.users = self._folder("users")
+            self.users = self._folder(USERS)
             self.trash = self._folder(TRASH)
             self.catalog = self.path / CATALOG
             self._secret = self._read_secret()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def lock_directory(path: Path) -> int:
         os.ftruncate(fd, 0)
         os.write(fd, f"{os.getpid()}\n".encode())
     except BlockingIOError as error:
-        owner = os.read(fd, 32).decode("ascii", "replace").strip()
+        owner = _owner(fd)
         # In containers that share a disk the servers have the same number, 1.
         ours = owner == str(os.getpid()) and _is_open_elsewhere(fd)
         os.close(fd)
@@ -37,6 +38,31 @@ def lock_directory(path: Path) -> int:
         os.close(fd)  # else the lock would be held against a later try
         raise
     return fd
+
+
+def wait_unlocked(path: Path, waiting: Callable[[str], None]) -> None:
+    """Return once no process has the directory open, at once where none has: who opens it then may still come second.
+
+    waiting: called before the wait with the number of the process that has it.  Raises `OSError`.
+    """
+    try:
+        fd = os.open(path / "LOCK", os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return  # nobody ever had it, or whoever opens it says what is wrong
+    try:
+        try:
+            # Shared: others that wait are let go at the same time.
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting(_owner(fd))
+            fcntl.flock(fd, fcntl.LOCK_SH)
+    finally:
+        os.close(fd)
+
+
+def _owner(fd: int) -> str:
+    """The number of the process that has the lock, as text."""
+    return os.pread(fd, 32, 0).decode("ascii", "replace").strip()
 
 
 def _is_open_elsewhere(fd: int) -> bool:

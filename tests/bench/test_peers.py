@@ -122,6 +122,9 @@ class FindsOwners:
 
     def start(self) -> None: ...
 
+    def stand_by(self) -> bool:
+        return False
+
     stop = disconnect = lambda *_: None
     connect = lambda _: None  # noqa: E731
 
@@ -157,7 +160,13 @@ def test_ratios_compare_only_those_who_find_enough_and_keep_everything() -> None
         for each in (
             turn("memdb_embedded", tensors_per_s=300.0),
             turn("memdb_embedded_relaxed", tensors_per_s=450.0),
-            turn("memdb_grpc_big", recall_big=1.0, big_c1_per_s=50.0, restart_big_s=2.0),
+            turn(
+                "memdb_grpc_big",
+                recall_big=1.0,
+                big_c1_per_s=50.0,
+                restart_big_s=6.0,
+                takeover_big_s=2.0,
+            ),
             turn("redis", recall_big=0.96, big_c1_per_s=100.0, restart_big_s=4.0),
             turn("milvus", recall_big=0.90, big_c1_per_s=999.0),
             turn("lancedb", tensors_per_s=600.0, kept_tensors_share=1.0),
@@ -172,6 +181,7 @@ def test_ratios_compare_only_those_who_find_enough_and_keep_everything() -> None
         "ingest_relaxed_vs_best_unsynced": 0.75,
         "ingest_vs_best_synced": 2.0,
         "restart_vs_best_server": 0.5,
+        "restart_alone_vs_best_server": 1.5,
     }
 
 
@@ -190,6 +200,8 @@ def test_the_table_marks_who_finds_less_and_names_who_failed() -> None:
     text = table([turn("milvus", **found), Turn("redis", "failed", "NotReady: it ended")], CLIENTS)
 
     assert "12 / 3,456 (finds less)" in text
+    ours = table([turn("memdb_grpc", restart_user_s=0.3, takeover_user_s=0.02)], CLIENTS)
+    assert "| 0.3; by a standby 0.02 |" in ours
     assert "* redis: failed, NotReady: it ended" in text
 
 

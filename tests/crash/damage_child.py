@@ -17,13 +17,13 @@ from dataclasses import replace
 
 from memdb import DataLoss, Grounding, MemdbError, StoredClip
 from memdb.config import EngineConfig
-from memdb.engine import kept_index
+from memdb.engine import early_file
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.user import EmbeddedUser
 from memdb.server.process import collect_seldom
 from tests.crash.load import SPACE, clip_of, standing_question
 
-LEAST = kept_index.EARLY_BYTES_MIN
+LEAST = early_file.EARLY_BYTES_MIN
 CONFIG = EngineConfig(map_bytes_initial=1 << 20)
 USERS = ("alice", "bob")
 TURNS = 4
@@ -128,7 +128,7 @@ def ask(ask_it: Callable[[], object]) -> str | Parts:
 
 def look(data: str, turn: int | None = None, *, early: bool = False) -> dict[str, str | Parts]:
     """What a database in this directory answers; turn, early: see above."""
-    kept_index.EARLY_BYTES_MIN = 0 if early else LEAST  # type: ignore[misc]  # a constant
+    early_file.EARLY_BYTES_MIN = 0 if early else LEAST  # type: ignore[misc]  # a constant
     try:
         db = EmbeddedDatabase(data, config=CONFIG, embed_texts=False)
     except MemdbError as error:

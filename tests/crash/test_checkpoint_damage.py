@@ -21,7 +21,7 @@ import pytest
 
 from memdb import Clip
 from memdb.config import EngineConfig, IndexConfig
-from memdb.engine import kept_index
+from memdb.engine import early_file
 from memdb.engine.database import EmbeddedDatabase
 from memdb.store.derived import DERIVED_FILE
 from memdb.types.arrays import Array
@@ -40,7 +40,7 @@ CASES = -(-int(os.environ.get("MEMDB_DAMAGES", "280")) // len(KINDS))
 """Of each kind."""
 FAULTS_MAX = 3
 """After so many there is nothing to be learned from more."""
-LEAST = kept_index.EARLY_BYTES_MIN
+LEAST = early_file.EARLY_BYTES_MIN
 CONFIG = EngineConfig(map_bytes_initial=1 << 20)
 WRITING, READING = IndexConfig(checkpoint_rows=1), IndexConfig(checkpoint_rows=1 << 20)
 
@@ -158,7 +158,7 @@ def lives(folder: Path) -> dict[str, Life]:
 def early_every_other_time(case: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have files that are as small as ours answer early, as large ones do, in every other case."""
     least = 0 if case % 2 == 0 else LEAST
-    monkeypatch.setattr(kept_index, "EARLY_BYTES_MIN", least)
+    monkeypatch.setattr(early_file, "EARLY_BYTES_MIN", least)
 
 
 def altered(content: bytes, kind: str, chosen: random.Random) -> bytes:

@@ -14,7 +14,7 @@ import pytest
 
 from memdb import Clip
 from memdb.config import ServerConfig
-from memdb.engine import kept_index
+from memdb.engine import early_file
 from memdb.engine import memory as engine_memory
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.memory import UserMemory
@@ -144,7 +144,7 @@ async def test_a_question_waits_for_less_than_other_calls(
     with database._users.use("large") as memory:
         memory.kept._rows_min, memory.kept._not_before = 1, 0.0
         memory.kept.maintain(lambda: False)
-    monkeypatch.setattr(kept_index, "EARLY_BYTES_MIN", 0)
+    monkeypatch.setattr(early_file, "EARLY_BYTES_MIN", 0)
     monkeypatch.setattr(engine_memory, "ALONE_S", 60.0)
     with database._users.exclusively("large"):
         pass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from memdb.engine import kept_index, memory
+from memdb.engine import early_file, memory
 
 NEVER_S = 60.0
 """Until the store is looked through, unless somebody wants that."""
@@ -12,5 +12,5 @@ NEVER_S = 60.0
 
 @pytest.fixture(autouse=True)
 def _early(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept_index, "EARLY_BYTES_MIN", 0)
+    monkeypatch.setattr(early_file, "EARLY_BYTES_MIN", 0)
     monkeypatch.setattr(memory, "ALONE_S", NEVER_S)

@@ -1,0 +1,230 @@
+"""A server that stands by: it waits for the directory of another, and serves as soon as that is gone, however."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import memdb_client
+from memdb.config import ServerConfig
+from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.warmed import Warmed
+from memdb.errors import FailedPrecondition
+from memdb.server import standby
+from tests.e2e.serving import DIM, clip, vector
+from tests.e2e.test_server_process import MEMDB, WAIT_S, refused
+from tests.forked.command import ForkedCommand
+from tests.unit.client.test_retry import free_port
+
+pytestmark = pytest.mark.e2e
+
+CLIPS = 400
+
+
+class Started:
+    """A running `memdb serve`, and the lines that it says."""
+
+    def __init__(self, *arguments: str | Path) -> None:
+        self.process = ForkedCommand(MEMDB, "serve", *arguments)
+
+    def says(self, event: str) -> dict[str, Any]:
+        """Its next line, which tells that."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, self.process.communicate(timeout=WAIT_S)[1]
+        told: dict[str, Any] = json.loads(line)
+        assert told["event"] == event
+        return told
+
+    def end(self, number: int) -> int:
+        self.process.send_signal(number)
+        return self.status()
+
+    def status(self) -> int:
+        self.process.communicate(timeout=WAIT_S)
+        return self.process.wait()
+
+
+@contextmanager
+def started(*arguments: str | Path) -> Iterator[Started]:
+    server = Started(*arguments)
+    try:
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.end(signal.SIGKILL)
+
+
+@contextmanager
+def two(data: Path, address: str) -> Iterator[tuple[Started, Started]]:
+    """One that serves, and one that stands by."""
+    given = ("--data", data, "--listen", address)
+    with started(*given) as first:
+        pid = first.says("listening")["pid"]
+        with started(*given, "--standby") as second:
+            told = second.says("standing_by")
+            assert (told["held_by"], told["data"]) == (pid, str(data))
+            yield first, second
+
+
+@pytest.fixture
+def address() -> str:
+    return f"127.0.0.1:{free_port()}"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_it_serves_when_the_other_is_gone_and_callers_notice_a_pause(
+    tmp_path: Path, address: str, number: int
+) -> None:
+    """A camera that goes on writing and somebody who goes on asking: nothing is refused, lost or doubled."""
+    with two(tmp_path / "db", address) as (first, second), memdb_client.connect(address) as db:
+        db.create_space("s", dim=DIM)
+        user = db.user("alice")
+        camera = user.stream("cam", space="s")
+        is_over = threading.Event()
+        found: list[int] = []
+
+        def asks() -> None:
+            while not is_over.is_set():
+                found.append(len(user.ground(vector(1), limit=10).hits))
+
+        with camera.ingest() as writer:
+            writer.send(clip(0))
+            writer.flush()
+            asking = threading.Thread(target=asks)
+            asking.start()
+            try:
+                for seq in range(1, CLIPS):
+                    writer.send(clip(seq))
+                    if seq == CLIPS // 2:
+                        assert first.end(number) == (0 if number == signal.SIGTERM else -number)
+                        second.says("listening")
+                writer.flush()
+            finally:
+                is_over.set()
+                asking.join(WAIT_S)
+            assert writer.acks == CLIPS
+        assert found[-1] == 10
+        assert [one.seq for one in user.clips(streams=["cam"], limit=CLIPS)] == list(range(CLIPS))
+        assert db.verify().ok
+        assert not list(camera.gaps())
+
+
+def test_one_of_several_comes_first_and_the_others_wait_for_that(
+    tmp_path: Path, address: str
+) -> None:
+    data = tmp_path / "db"
+    given = ("--data", data, "--listen", address, "--standby")
+    with two(data, address) as (first, second), started(*given) as third:
+        third.says("standing_by")
+        first.end(signal.SIGKILL)
+        serving = _who_has(data, [second, third])
+        waiting = third if serving is second else second
+        serving.says("listening")
+        assert waiting.says("standing_by")["held_by"] == serving.process.pid
+        with memdb_client.connect(address) as db:
+            db.create_space("s", dim=DIM)
+        serving.end(signal.SIGKILL)
+        waiting.says("listening")
+        with memdb_client.connect(address) as db:
+            assert [space.name for space in db.spaces()] == ["s"]
+
+
+def _who_has(data: Path, some: list[Started]) -> Started:
+    until_s = time.monotonic() + WAIT_S
+    while time.monotonic() < until_s:
+        owner = (data / "LOCK").read_text().strip()
+        for one in some:
+            if owner == str(one.process.pid):
+                return one
+        time.sleep(0.01)
+    raise AssertionError(f"{owner} has it")
+
+
+def test_a_directory_that_nobody_has_is_served_at_once(tmp_path: Path, address: str) -> None:
+    with started("--data", tmp_path / "db", "--listen", address, "--standby") as server:
+        server.says("listening")
+        assert server.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_one_that_waits_ends_quietly(
+    tmp_path: Path, address: str, number: int, status: int
+) -> None:
+    with two(tmp_path / "db", address) as (first, second):
+        second.process.send_signal(number)
+        output, errors = second.process.communicate(timeout=WAIT_S)
+        assert (second.process.wait(), output) == (status, "")
+        events = [json.loads(line)["event"] for line in errors.splitlines()]
+        assert "standing by" in events
+        assert set(events) <= {"standing by", "read ahead", "stopped"}
+        assert first.process.poll() is None
+
+
+def test_what_is_wrong_anyhow_is_told_before_it_waits(tmp_path: Path) -> None:
+    data = tmp_path / "db"
+    with started("--data", data, "--listen", "127.0.0.1:0") as first:
+        first.says("listening")
+        here = ("--data", data, "--standby")
+        assert "BAD_ADDRESS" in refused(*here, "--listen", "nowhere", status=2)
+        file = tmp_path / "file"
+        file.write_text("no socket")
+        assert "ADDRESS_IN_USE" in refused(*here, "--listen", f"unix:{file}")
+
+
+def test_a_unix_socket_is_taken_over(tmp_path: Path) -> None:
+    address = f"unix:{tmp_path / 'socket'}"
+    with two(tmp_path / "db", address) as (first, second):
+        first.end(signal.SIGKILL)
+        second.says("listening")
+        with memdb_client.connect(address) as db:
+            assert db.spaces() == []
+
+
+def test_an_address_that_stays_taken_is_refused_and_nothing_opened(
+    tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(standby, "FREE_S", 0.05)
+    host, _, port = address.rpartition(":")
+    config = ServerConfig(data=str(tmp_path), listen=address, standby=True)
+
+    def opened(_: Warmed) -> EmbeddedDatabase:
+        raise AssertionError("it has no address")
+
+    with socket.create_server((host, int(port))), pytest.raises(FailedPrecondition) as error:
+        standby.opened_in_turn(config, opened)
+    assert error.value.reason == "ADDRESS_IN_USE"
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_who_opens_it_first_is_waited_for_once_more(tmp_path: Path, address: str) -> None:
+    config = ServerConfig(data=str(tmp_path), listen=address, standby=True)
+    tries: list[Warmed] = []
+
+    def opened(warmed: Warmed) -> EmbeddedDatabase:
+        tries.append(warmed)
+        if len(tries) < 3:
+            raise FailedPrecondition("open in process 1", reason="DIRECTORY_LOCKED")
+        return EmbeddedDatabase(tmp_path, embed_texts=False)
+
+    found = standby.opened_in_turn(config, opened)
+    assert found is not None
+    found.close()
+    assert len(tries) == 3
+
+
+def test_a_lock_that_is_no_file_is_told(tmp_path: Path, address: str) -> None:
+    (tmp_path / "LOCK").mkdir()
+    config = ServerConfig(data=str(tmp_path), listen=address, standby=True)
+    with pytest.raises(FailedPrecondition) as error:
+        standby.opened_in_turn(config, lambda _: EmbeddedDatabase(tmp_path))
+    assert error.value.value == str(tmp_path)
