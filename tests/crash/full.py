@@ -73,6 +73,7 @@ def pieces() -> list[Piece]:
         ("kills of embedded programs", (f"{crash}embedded_kill.py",), 3.4, 1),
         ("backups", (f"{crash}backup_kill.py",), 2.5, 1),
         ("restarts", (f"{crash}restart.py",), 2.5, 1),
+        ("takeovers", (f"{crash}takeover.py",), 3.0, 1),
         ("standing questions", (f"{crash}standing_kill.py",), 1.3, 1),
         ("encrypted machine", (f"{engine}::TestEncryptedMachine",), 1.3, 1),
         *((("ready answers", (f"{machines}shelf_machine.py",), 7.8, 2),) if HAS_EDGE else ()),
