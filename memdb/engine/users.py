@@ -92,11 +92,14 @@ class Users:
         if self._warmed is None:
             return
         users = {self._directory.user_path(user): user for user in self._catalog.users()}
-        for path in self._warmed.folders:
-            if path in users:
-                # What is wrong with one is told to who asks it.
-                with suppress(MemdbError), self.use(users[path], whole=False):
-                    pass
+        try:
+            for path in self._warmed.folders:
+                if path in users:
+                    # What is wrong with one is told to who asks it.
+                    with suppress(MemdbError), self.use(users[path], whole=False):
+                        pass
+        finally:
+            self._warmed.forget()
 
     @contextmanager
     def use(

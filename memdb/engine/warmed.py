@@ -56,9 +56,15 @@ class Warmed:
         with self._lock:
             self._has_ended = True
 
+    def forget(self) -> None:
+        """Read no more, and keep nothing: who was to be opened by it is open."""
+        self.stop()
+        with self._lock:
+            self._files = {}
+
     @property
     def size(self) -> int:
-        """Of all files that are here."""
+        """Of all files that are here, in bytes."""
         with self._lock:
             return sum(file.size for file in self._files.values())
 

@@ -86,6 +86,7 @@ def test_users_that_were_read_ahead_are_open_before_anybody_asks(tmp_path: Path)
         assert db.is_open("u", whole=False)
         assert not db.is_open("small", whole=False)
         assert not db.is_open("damaged", whole=False)
+        assert warmed.size == 0, "nothing is kept that nobody will take"
         assert db.user("small").ground(vector(0).astype("f4"), limit=1).hits
 
 
