@@ -5,7 +5,7 @@ asyncio streams, with at most 16 clips on their way where there are several (it 
 write clip after clip of their cameras and wait for each (``embedded_waiting``).  The reference is raw LMDB with as many
 clips of the same bytes for each transaction as ours had on the average of that round, one half of them right before
 ours, one right after: a disk that others write to as well has slow moments as long as a round, and beside raw LMDB of
-after alone five rounds said 0.56 to 1.18.  Rounds of half a second or more, in turns; a ratio is the median over rounds.
+after alone five rounds said 0.56 to 1.18.  Rounds of half a second or more, in turns; a ratio is a median of rounds.
 In shorter ones (they were of 2,048 to 6,144 clips until a second was what 17,000 took) how it begins and ends is a part
 of what is measured: 4,096 clips are on their way of 256 cameras, and a seventh of the round went by with one side idle.
 
