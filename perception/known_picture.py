@@ -54,7 +54,9 @@ class KnownPicture:
 
     def _check(self, pixels: Frame) -> None:
         try:
-            with Image.open(io.BytesIO(self.jpeg)) as image:
+            # As a JPEG and nothing else: whoever writes clips chose these bytes, and other formats have errors of any
+            # kind, or a program of their own that is run (PostScript).
+            with Image.open(io.BytesIO(self.jpeg), formats=("JPEG",)) as image:
                 known = _small(image)
         except (OSError, Image.DecompressionBombError):
             return  # who wrote it had something else for a picture: nothing to compare

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 
 import numpy as np
 import pytest
@@ -17,6 +18,13 @@ from tests.unit.perception.films import photo
 def jpeg(picture: Image.Image, quality: int = 80) -> bytes:
     written = io.BytesIO()
     picture.save(written, "JPEG", quality=quality)
+    return written.getvalue()
+
+
+def written_as(kind: str) -> bytes:
+    """Another picture, as one that Pillow reads and that is no JPEG."""
+    written = io.BytesIO()
+    Image.new("RGB", (64, 36), "red").save(written, kind)
     return written.getvalue()
 
 
@@ -44,8 +52,25 @@ def test_another_recording_is_refused() -> None:
     assert (told.value.reason, told.value.value) == ("OTHER_RECORDING", "7")
 
 
-@pytest.mark.parametrize("held", [b"", b"not a picture", b"\xff\xd8\xff\xe0 cut off"])
-def test_what_is_no_picture_tells_nothing(held: bytes) -> None:
+@pytest.mark.parametrize(
+    "held",
+    [
+        b"",
+        b"not a picture",
+        b"\xff\xd8\xff\xe0 cut off",
+        b"P6\n48 4x\n255\n",
+        written_as("EPS"),
+        written_as("PNG"),
+    ],
+    ids=["nothing", "text", "cut_off", "wrong_size", "postscript", "png"],
+)
+def test_what_is_no_picture_tells_nothing(held: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is a program run for it: who writes clips may write any bytes."""
+
+    def run(*command: object, **_: object) -> None:
+        raise AssertionError(command)
+
+    monkeypatch.setattr(subprocess, "Popen", run)
     assert len(list(known(held).checked(iter(frames(photo("coffee.png"))), 2 * 10**9))) == 1
 
 
