@@ -27,8 +27,7 @@ from memdb.types.operation import (
 from memdb.types.plain_run import PlainRun
 
 SHARE_OPERATIONS_MAX: Final = 64
-"""Operations that one caller puts into a group while others wait, but for those that wait for it as well: they are behind
-it (`memdb.engine.passage`)."""
+"""Operations that one caller puts into a group while others wait who are not behind it (`memdb.engine.passage`)."""
 
 
 class Taken:

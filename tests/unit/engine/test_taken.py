@@ -11,7 +11,7 @@ from memdb.engine import taken as taken_module
 from memdb.engine.passage import Passage
 from memdb.engine.submission import Submission
 from memdb.engine.taken import Taken
-from memdb.types.operation import WriteClip, WriteRun
+from memdb.types.operation import Operation, WriteClip, WriteRun
 from memdb.types.plain_run import PlainRun
 from tests.unit.engine.conftest import clip
 
@@ -72,7 +72,7 @@ def test_nothing_is_in_a_group_before_the_rest_of_what_it_is_behind(
         lines = rng.sample(range(4), rng.randint(0, 2))
         passages = [Passage([newest[line]] if line in newest else []) for line in lines]
         newest.update(zip(lines, passages, strict=True))
-        writes = [run(f"c{number}", seq) for seq in range(rng.randint(1, 20))]
+        writes: list[Operation] = [run(f"c{number}", seq) for seq in range(rng.randint(1, 20))]
         queue.append(Submission(writes, passages))
     written: list[Submission] = []
     while not all(submission.taken for submission in queue):

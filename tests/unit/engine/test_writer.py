@@ -274,8 +274,8 @@ def test_the_rest_of_a_batch_is_not_written_where_its_beginning_has_no_room(
 def test_what_is_behind_a_write_is_in_no_group_before_the_rest_of_it(
     db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch, others: int
 ) -> None:
-    """Who has had its share of a group leaves room in it.  Power that goes, or a refusal, before the next one would leave
-    a hole, and the number behind it would be where to go on.
+    """Who has had its share of a group leaves room in it.  Power that goes before the next one, or a refusal, would
+    leave a hole, and the number behind it would be where to go on.
     """
     monkeypatch.setattr(taken, "SHARE_OPERATIONS_MAX", 3)
     user = db.user("alice")
