@@ -2,7 +2,8 @@
 
 A group ends at `BATCH_OPERATIONS_MAX`, at `BATCH_BYTES_MAX`, before an operation on a subject
 that the group already changes, so that every version of a thing has a revision of its own, and
-between what makes room and what takes it.
+between what makes room and what takes it.  It has nothing of a write that is behind another
+(`memdb.engine.passage`) of which a rest is left.
 """
 
 from __future__ import annotations
