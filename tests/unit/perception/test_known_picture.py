@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from memdb import FailedPrecondition
+from perception import known_picture
 from perception.known_picture import KnownPicture
 from perception.sources.base import VideoFrame
 from tests.unit.perception.films import photo
@@ -78,3 +79,20 @@ def test_where_nothing_is_shown_at_that_time_nothing_is_compared() -> None:
     held = known(jpeg(photo("astronaut.png")))
     others = [frame for frame in frames(photo("coffee.png")) if frame.time_ns != held.time_ns]
     assert len(list(held.checked(iter(others), 2 * 10**9))) == 1
+
+
+def test_a_picture_of_very_many_pixels_is_not_decoded_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes: list[tuple[int, int]] = []
+    small = known_picture._small
+
+    def seen(image: Image.Image) -> np.ndarray:
+        sizes.append(image.size)
+        return small(image)
+
+    monkeypatch.setattr(known_picture, "_small", seen)
+    held = known(jpeg(Image.new("RGB", (8000, 4500), "red")))
+    shown = frames(Image.new("RGB", (640, 360), "red"))
+    assert len(list(held.checked(iter(shown), 2 * 10**9))) == 1
+    assert sizes == [(2000, 1125), (640, 360)]
