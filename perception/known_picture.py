@@ -16,6 +16,9 @@ from perception.encoders.base import Frame
 from perception.sources.base import MediaItem, VideoFrame
 
 _SIZE: Final = (64, 36)
+_DECODED: Final = (1280, 720)
+"""Larger than what an agent writes.  A picture is decoded no larger than some twice this: a megabyte may be of a
+hundred million pixels."""
 DIFFERENCE_MAX: Final = 16.0
 """Of 255, on average over a small picture.  What was encoded anew differs by less than 6 (by 13 as coarse as there is),
 other pictures by 50 and more; those of a camera that does not move differ as its light does, and some pass."""
@@ -54,7 +57,10 @@ class KnownPicture:
 
     def _check(self, pixels: Frame) -> None:
         try:
-            with Image.open(io.BytesIO(self.jpeg)) as image:
+            # As a JPEG and nothing else: whoever writes clips chose these bytes, and other formats have errors of any
+            # kind, or a program of their own that is run (PostScript).
+            with Image.open(io.BytesIO(self.jpeg), formats=("JPEG",)) as image:
+                image.draft("RGB", _DECODED)
                 known = _small(image)
         except (OSError, Image.DecompressionBombError):
             return  # who wrote it had something else for a picture: nothing to compare

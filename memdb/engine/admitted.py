@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from memdb.engine.state import numbered
 from memdb.engine.view import View
 from memdb.index.partition import Filter
 from memdb.index.text_filter import TextFilter
@@ -21,8 +22,7 @@ def text_filter(
     stream_nos = view.stream_nos(which.streams, as_of)
     zones: dict[int, str] = {}
     if which.calendar is not None:
-        streams = view.state.streams.values()
-        zones = {one.no: one.zone for one in streams if stream_nos is None or one.no in stream_nos}
+        zones = {one.no: one.zone for one in numbered(view.state.streams.values(), stream_nos)}
     return TextFilter(
         which.utterances,
         which.facts,

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from memdb import deadline
-from memdb.engine.state import StreamState, UserState
+from memdb.engine.state import StreamState, UserState, numbered
 from memdb.index.partition import PartitionView
 from memdb.types.arrays import Array
 from memdb.types.coverage import STRETCHES_MAX, StreamCoverage
@@ -22,13 +22,12 @@ def searched_streams(
     state: UserState, stream_nos: tuple[int, ...] | None, space_no: int | None, revision: int
 ) -> list[StreamState]:
     """The streams of a space (of them the numbered ones, None for all) that existed at a revision."""
-    return [
+    there = [
         stream
         for stream in state.streams.values()
-        if stream.space_no == space_no
-        and stream.revision <= revision
-        and (stream_nos is None or stream.no in stream_nos)
+        if stream.space_no == space_no and stream.revision <= revision
     ]
+    return numbered(there, stream_nos)
 
 
 def footage(

@@ -102,7 +102,9 @@ def with_damaged(scope: Scope, damaged: Sequence[Gap]) -> ToldGaps:
         return where.told
     names = {stream.no: stream.name for stream in where.streams}
     known = scope.view.quarantine.gaps(names, where.revision, question.start_ns, question.end_ns)
-    return where.told.with_more([gap for gap in dict.fromkeys(damaged) if gap not in known])
+    told = {(gap.stream, gap.epoch, gap.first_seq) for gap in known}
+    met = {(gap.stream, gap.epoch, gap.first_seq): gap for gap in damaged}
+    return where.told.with_more([gap for number, gap in met.items() if number not in told])
 
 
 def columns(ranked: Sequence[Scored]) -> tuple[Array, Array]:

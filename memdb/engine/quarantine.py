@@ -139,12 +139,20 @@ class Quarantine:
     def gaps(
         self, names: dict[int, str], revision: int, start_ns: int | None, end_ns: int | None
     ) -> list[Gap]:
-        """The damaged clips of streams (number -> name), born by ``revision``, that touch a time."""
-        return [
-            damaged_gap(names[clip.stream_no], clip)
-            for clip in self.clips
-            if clip.stream_no in names and clip.birth <= revision and clip.touches(start_ns, end_ns)
-        ]
+        """The damaged clips of streams (number -> name), born by ``revision``, that touch a time; of versions of one
+        the newest.
+        """
+        newest: dict[Number, DamagedClip] = {}
+        for clip in self.clips:
+            if (
+                clip.stream_no in names
+                and clip.birth <= revision
+                and clip.touches(start_ns, end_ns)
+            ):
+                known = newest.setdefault((clip.stream_no, clip.epoch, clip.seq), clip)
+                if known.birth < clip.birth:
+                    newest[clip.stream_no, clip.epoch, clip.seq] = clip
+        return [damaged_gap(names[clip.stream_no], clip) for clip in newest.values()]
 
 
 NOTHING_DAMAGED: Final = Quarantine()

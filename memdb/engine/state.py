@@ -6,6 +6,7 @@ commit leaves no trace in memory.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -77,6 +78,14 @@ class UserState:
     def stream_names(self) -> dict[int, str]:
         """Number -> name of every stream."""
         return {stream.no: stream.name for stream in self.streams.values()}
+
+
+def numbered(streams: Iterable[StreamState], numbers: Iterable[int] | None) -> list[StreamState]:
+    """Those of some numbers, None for all; a question may name a thousand of ten thousand."""
+    if numbers is None:
+        return list(streams)
+    wanted = frozenset(numbers)
+    return [stream for stream in streams if stream.no in wanted]
 
 
 class Draft:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from queue import SimpleQueue
 
 from memdb.engine.applied import Outcome
@@ -48,3 +49,7 @@ class Submission:
             return self.error
         refusals = (passage.refusal() for passage in self.passages)
         return next((error for error in refusals if error is not None), None)
+
+    def is_behind(self, passages: AbstractSet[Passage]) -> bool:
+        """Whether it must not be written before one of these is."""
+        return any(not passages.isdisjoint(passage.behind) for passage in self.passages)

@@ -2,7 +2,8 @@
 
 A group ends at `BATCH_OPERATIONS_MAX`, at `BATCH_BYTES_MAX`, before an operation on a subject
 that the group already changes, so that every version of a thing has a revision of its own, and
-between what makes room and what takes it.
+between what makes room and what takes it.  It has nothing of a write that is behind another
+(`memdb.engine.passage`) of which a rest is left.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from queue import SimpleQueue
 from typing import Final
 
+from memdb.engine.passage import Passage
 from memdb.engine.submission import Submission
 from memdb.types.limits import BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX
 from memdb.types.operation import (
@@ -26,7 +28,7 @@ from memdb.types.operation import (
 from memdb.types.plain_run import PlainRun
 
 SHARE_OPERATIONS_MAX: Final = 64
-"""Operations that one caller puts into a group while others wait."""
+"""Operations that one caller puts into a group while others wait who are not behind it (`memdb.engine.passage`)."""
 
 
 class Taken:
@@ -132,13 +134,21 @@ class Taken:
         payload bytes.
         """
         before, size = len(self.entries), self.size
-        share = BATCH_OPERATIONS_MAX if len(queue) == 1 else SHARE_OPERATIONS_MAX
+        share = BATCH_OPERATIONS_MAX if _are_one_line(queue) else SHARE_OPERATIONS_MAX
+        left: set[Passage] = set()
+        """Of those that have had their share, with all that is behind them."""
         for submission in queue:
+            if left and submission.is_behind(left):
+                # In this group it would be written before the rest of those, which may be refused yet.
+                left.update(submission.passages)
+                continue
             last = self.parts + share
             while not submission.taken and self.parts < last and not submission.abandoned:
                 if not self.take(submission):
                     break
             else:
+                if not (submission.taken or submission.abandoned):
+                    left.update(submission.passages)
                 continue
             break  # all that come later come behind it
         return [operation for _, operation in self.entries[before:]], self.size - size
@@ -153,3 +163,17 @@ class Taken:
         part.entries = [entry for entry in self.entries if entry[0] is submission]
         self.entries = [entry for entry in self.entries if entry[0] is not submission]
         return part
+
+
+def _are_one_line(queue: Sequence[Submission]) -> bool:
+    """Whether each is behind one before it: nobody waits who could go first."""
+    if len(queue) == 1:
+        return True
+    line: set[Passage] = set()
+    for submission in queue:
+        if line and not submission.is_behind(line):
+            return False
+        line.update(submission.passages)
+        if not line:
+            return False  # of nobody is said what comes behind it
+    return True

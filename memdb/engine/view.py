@@ -18,7 +18,7 @@ from memdb.engine.hydrate import Parts, clip_bytes, load_clip
 from memdb.engine.pyramid import Pyramid
 from memdb.engine.quarantine import DamagedClip, Quarantine, damaged_gap
 from memdb.engine.reading import Reading
-from memdb.engine.state import StreamState, UserState
+from memdb.engine.state import StreamState, UserState, numbered
 from memdb.engine.told_gaps import ToldGaps, in_order
 from memdb.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
 from memdb.eventlog import event_log
@@ -242,13 +242,9 @@ class View:
                     value=space,
                 )
             if stream_nos is not None:
-                self._check_any_in(
-                    no, [stream for stream in there if stream.no in stream_nos], space
-                )
+                self._check_any_in(no, numbered(there, stream_nos), space)
             return no if found else None
-        wanted = {
-            stream.space_no for stream in there if stream_nos is None or stream.no in stream_nos
-        }
+        wanted = {stream.space_no for stream in numbered(there, stream_nos)}
         if len(wanted) > 1:
             names = ", ".join(sorted(self.state.spaces[no].name for no in wanted))
             raise InvalidArgument(

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from memdb.types.coverage import StreamCoverage
 from memdb.types.zone import UTC_ZONE
 from memdb.v1 import grounding_service_pb2 as pb
+
+_MISSING_MAX: Final = 2**64 - 1
+"""More than a message can say are missing where two epochs or more lack nearly every number that there is."""
 
 
 def coverage_to_proto(coverage: StreamCoverage) -> pb.StreamCoverage:
@@ -17,7 +22,7 @@ def coverage_to_proto(coverage: StreamCoverage) -> pb.StreamCoverage:
         end_ns=coverage.end_ns,
         hours=coverage.hours,
         stretches=[pb.HoursCovered(start_ns=s, end_ns=e) for s, e in coverage.stretches],
-        missing=coverage.missing,
+        missing=min(coverage.missing, _MISSING_MAX),
     )
 
 

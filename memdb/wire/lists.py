@@ -33,12 +33,13 @@ _CLIP_LISTS: Final = {
 }
 CLIP_FIELDS_MAX: Final = sum(maximum for _, maximum in _CLIP_LISTS.values()) + 64
 _PART_FIELDS_MAX: Final = 64
-"""Of an utterance, a tensor: they have a handful."""
+"""Of an utterance, a tensor, a start: they have a handful."""
 _OTHER_FIELDS_MAX: Final = 64
 """Of a message beside its list: it has a handful, and those that a later release adds.  Each that is not known is an
 object once somebody asks which they are."""
 _ITEMS: Final = {"clips": "clips", "message": "fields beside its list"}
 """What there is too much of, by the name of the field at fault."""
+_START: Final = tag_of(clip_pb.IngestClipsRequest.START_FIELD_NUMBER)
 _SHORT_MEMORY: Final = tag_of(pb.Clip.SHORT_MEMORY_FIELD_NUMBER)
 _SHAPE: Final = tag_of(pb.Tensor.SHAPE_FIELD_NUMBER)
 _QUESTION_LISTS: Final[dict[type, dict[int, tuple[str, int]]]] = {
@@ -79,6 +80,9 @@ def check_lists(kind: type[Message], data: bytes) -> None:
             else:
                 others += 1
                 _check_others(others)
+                # The one message among them: what else is large there is a text.
+                if tag == _START and kind is clip_pb.IngestClipsRequest:
+                    _check_part(data, begin, end, name="start")
     except BadFields as error:
         raise InvalidArgument(
             f"not a {kind.DESCRIPTOR.full_name} message",
@@ -102,11 +106,16 @@ def check_clip_lists(data: bytes, begin: int, end: int) -> None:
             raise _too_many("clip", CLIP_FIELDS_MAX, count)
         # All that is large in a clip is a message of a few fields.
         if last - first > SMALL_BYTES:
-            _check_part(data, first, last, tag == _SHORT_MEMORY)
+            _check_part(data, first, last, is_tensor=tag == _SHORT_MEMORY)
 
 
-def _check_part(data: bytes, begin: int, end: int, is_tensor: bool) -> None:
-    """Refuse a part of a clip with more fields, or a tensor with more axes, than any has."""
+def _check_part(
+    data: bytes, begin: int, end: int, *, is_tensor: bool = False, name: str = "clip"
+) -> None:
+    """Refuse a part of a clip, or a start, with more fields, or a tensor with more axes, than any has.
+
+    name: of the field at fault.
+    """
     for count, (tag, _, first, last) in enumerate(fields(data, begin, end), 1):
         if is_tensor and tag == _SHAPE and last - first > _PART_FIELDS_MAX:
             raise InvalidArgument(
@@ -116,7 +125,7 @@ def _check_part(data: bytes, begin: int, end: int, is_tensor: bool) -> None:
                 value=f"more than {_PART_FIELDS_MAX} axes",
             )
         if count > _PART_FIELDS_MAX:
-            raise _too_many("clip", _PART_FIELDS_MAX, count)
+            raise _too_many(name, _PART_FIELDS_MAX, count)
 
 
 def _check_counts(data: bytes, begin: int, end: int, lists: dict[int, tuple[str, int]]) -> None:

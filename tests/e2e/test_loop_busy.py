@@ -165,6 +165,7 @@ HUGE: dict[str, tuple[type, Callable[[], bytes]]] = {
     "unknown fields beside clips": (clip_pb.WriteClipsRequest, lambda: memory_user(items(200))),
     "a user over and over": (clip_pb.WriteClipsRequest, lambda: memory_user(items(1))),
     "unknown fields of an ingest": (clip_pb.IngestClipsRequest, lambda: items(200)),
+    "unknown fields of a start": (clip_pb.IngestClipsRequest, lambda: within(1, items(200))),
     "thresholds": (
         standing_pb.BacktestStandingRequest,
         lambda: memory_user(within(6, bytes(FILL_BYTES // 8 * 8))),
@@ -193,6 +194,8 @@ def test_what_would_be_parsed_for_long_is_refused_unparsed(name: str) -> None:
 INGESTED: dict[str, Callable[[], bytes]] = {
     "unknown fields": lambda: items(200),
     "a start over and over": lambda: items(1),
+    "unknown fields of a start": lambda: within(1, items(200)),
+    "a user of a start over and over": lambda: within(1, items(1)),
     "unknown fields of a clip": lambda: within(2, items(200)),
     "unknown fields of a tensor": lambda: within(2, within(6, items(200))),
     "clips": lambda: items(2),

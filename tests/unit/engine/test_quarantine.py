@@ -18,7 +18,7 @@ from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.memory import UserMemory
 from memdb.engine.quarantine import DamagedClip
 from memdb.engine.user import EmbeddedUser
-from tests.unit.engine.conftest import CONFIG, clip, vector
+from tests.unit.engine.conftest import CONFIG, SECOND_NS, clip, vector
 from tests.unit.engine.damaged import (
     ALTERED,
     MEMORY,
@@ -106,6 +106,33 @@ def test_a_damaged_version_ends_the_one_before_it(folder: Path, clock: ManualClo
             [revisions[2]],
         ]
         assert [gap.reason for gap in answers[1].gaps] == ["damaged"]
+
+
+def test_a_clip_of_which_several_versions_are_damaged_is_one_gap(
+    folder: Path, clock: ManualClock
+) -> None:
+    """Of which pages lose nothing, and which is counted once."""
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        db.create_space("cam", dim=8)
+        door = db.user("alice").stream("door", space="cam")
+        for version in range(3):
+            end_ns = (11 + version) * SECOND_NS
+            door.write(clip(0, end_ns=end_ns, sealed=version == 2))
+        door.write(clip(1))
+        path = db._directory.user_path("alice")
+    for entry in (0, 1, 3):
+        change(path, "vectors", entry, flipped_value)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        alice = db.user("alice")
+        door = alice.stream("door")
+        first, last = door.gaps()
+        assert ((first.first_seq, first.end_ns), last.first_seq) == ((0, 12 * SECOND_NS), 1)
+        assert door.gaps(limit=1) + door.gaps(limit=1, after=first) == [first, last]
+        assert list(door.ledger().gaps) == [first, last]
+        for revision, missing in ((1, 1), (2, 1), (4, 2)):
+            answer = alice.ground(vector(0), as_of=revision, with_coverage=True)
+            assert [part.missing for part in answer.coverage] == [missing]
+            assert len(answer.gaps) == missing
 
 
 def test_a_vector_under_the_number_of_no_space_costs_one_clip(

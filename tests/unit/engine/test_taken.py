@@ -7,9 +7,11 @@ from typing import cast
 
 import pytest
 
+from memdb.engine import taken as taken_module
+from memdb.engine.passage import Passage
 from memdb.engine.submission import Submission
 from memdb.engine.taken import Taken
-from memdb.types.operation import WriteClip, WriteRun
+from memdb.types.operation import Operation, WriteClip, WriteRun
 from memdb.types.plain_run import PlainRun
 from tests.unit.engine.conftest import clip
 
@@ -56,3 +58,36 @@ def test_a_group_ends_before_a_number_that_it_has(seed: int) -> None:
         assert taken.take(submission) is has.isdisjoint(numbers)
         if submission.taken:
             has |= numbers
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_nothing_is_in_a_group_before_the_rest_of_what_it_is_behind(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = random.Random(seed)
+    monkeypatch.setattr(taken_module, "SHARE_OPERATIONS_MAX", rng.choice([1, 3, 8]))
+    newest: dict[int, Passage] = {}
+    queue: list[Submission] = []
+    for number in range(rng.randint(1, 12)):
+        lines = rng.sample(range(4), rng.randint(0, 2))
+        passages = [Passage([newest[line]] if line in newest else []) for line in lines]
+        newest.update(zip(lines, passages, strict=True))
+        writes: list[Operation] = [run(f"c{number}", seq) for seq in range(rng.randint(1, 20))]
+        queue.append(Submission(writes, passages))
+    written: list[Submission] = []
+    while not all(submission.taken for submission in queue):
+        group = Taken()
+        group.take_from(queue)
+        if rng.random() < 0.3:
+            group.take_from(queue)  # as it waits for the disk
+        assert group.entries, "nobody goes on"
+        for place, submission in enumerate(queue):
+            before = queue[:place]
+            if submission.next and not all(one.taken for one in before if behind(submission, one)):
+                pytest.fail("it is in a group before what it is behind")
+        written += [submission for submission, _ in group.entries]
+    assert len(written) == sum(len(submission.operations) for submission in queue)
+
+
+def behind(submission: Submission, other: Submission) -> bool:
+    return submission.is_behind(set(other.passages))

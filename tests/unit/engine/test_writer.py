@@ -270,6 +270,48 @@ def test_the_rest_of_a_batch_is_not_written_where_its_beginning_has_no_room(
         assert db.verify().ok
 
 
+@pytest.mark.parametrize("others", [0, 1])
+def test_what_is_behind_a_write_is_in_no_group_before_the_rest_of_it(
+    db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch, others: int
+) -> None:
+    """Who has had its share of a group leaves room in it.  Power that goes before the next one, or a refusal, would
+    leave a hole, and the number behind it would be where to go on.
+    """
+    monkeypatch.setattr(taken, "SHARE_OPERATIONS_MAX", 3)
+    user = db.user("alice")
+    door, other = (user.stream(name, space="cam") for name in ("door", "other"))
+    door.write(clip(0))
+    other.write(clip(0))
+    first, second, third = (Passage() for _ in range(3))
+    second.behind, third.behind = (first,), (second,)
+    writes = [
+        partial(door.write_batch, [clip(seq) for seq in range(1, 9)], passages=(first,)),
+        partial(door.write_batch, [clip(seq) for seq in range(9, 11)], passages=(second,)),
+        *[partial(other.write_batch, [clip(1)])] * others,
+        partial(door.write_batch, [clip(11)], passages=(third,)),
+    ]
+    with db._users.use("alice") as memory:
+        queue = memory._writer._queue
+        with memory.held_back():
+            threads = [threading.Thread(target=write) for write in writes]
+            for number, thread in enumerate(threads):
+                thread.start()
+                while len(queue) <= number:
+                    thread.join(0.001)
+        for thread in threads:
+            thread.join(60)
+            assert not thread.is_alive()
+    began = 2
+    shown = [
+        [one.seq for one in user.clips(stream="door", as_of=revision)]
+        for revision in range(began, user.revision() + 1)
+    ]
+    assert shown == [list(range(len(seqs))) for seqs in shown]
+    assert len(shown[-1]) == 12
+    # Nobody's share is kept for who has to wait: of one line all is one commit.
+    assert (len(shown) == 2) is (others == 0)
+
+
 def test_who_is_refused_sees_all_of_what_was_written_of_it(
     db: EmbeddedDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:

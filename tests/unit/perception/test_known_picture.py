@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import subprocess
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from memdb import FailedPrecondition
+from perception import known_picture
 from perception.known_picture import KnownPicture
 from perception.sources.base import VideoFrame
 from tests.unit.perception.films import photo
@@ -17,6 +19,13 @@ from tests.unit.perception.films import photo
 def jpeg(picture: Image.Image, quality: int = 80) -> bytes:
     written = io.BytesIO()
     picture.save(written, "JPEG", quality=quality)
+    return written.getvalue()
+
+
+def written_as(kind: str) -> bytes:
+    """Another picture, as one that Pillow reads and that is no JPEG."""
+    written = io.BytesIO()
+    Image.new("RGB", (64, 36), "red").save(written, kind)
     return written.getvalue()
 
 
@@ -44,8 +53,25 @@ def test_another_recording_is_refused() -> None:
     assert (told.value.reason, told.value.value) == ("OTHER_RECORDING", "7")
 
 
-@pytest.mark.parametrize("held", [b"", b"not a picture", b"\xff\xd8\xff\xe0 cut off"])
-def test_what_is_no_picture_tells_nothing(held: bytes) -> None:
+@pytest.mark.parametrize(
+    "held",
+    [
+        b"",
+        b"not a picture",
+        b"\xff\xd8\xff\xe0 cut off",
+        b"P6\n48 4x\n255\n",
+        written_as("EPS"),
+        written_as("PNG"),
+    ],
+    ids=["nothing", "text", "cut_off", "wrong_size", "postscript", "png"],
+)
+def test_what_is_no_picture_tells_nothing(held: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is a program run for it: who writes clips may write any bytes."""
+
+    def run(*command: object, **_: object) -> None:
+        raise AssertionError(command)
+
+    monkeypatch.setattr(subprocess, "Popen", run)
     assert len(list(known(held).checked(iter(frames(photo("coffee.png"))), 2 * 10**9))) == 1
 
 
@@ -53,3 +79,20 @@ def test_where_nothing_is_shown_at_that_time_nothing_is_compared() -> None:
     held = known(jpeg(photo("astronaut.png")))
     others = [frame for frame in frames(photo("coffee.png")) if frame.time_ns != held.time_ns]
     assert len(list(held.checked(iter(others), 2 * 10**9))) == 1
+
+
+def test_a_picture_of_very_many_pixels_is_not_decoded_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes: list[tuple[int, int]] = []
+    small = known_picture._small
+
+    def seen(image: Image.Image) -> np.ndarray:
+        sizes.append(image.size)
+        return small(image)
+
+    monkeypatch.setattr(known_picture, "_small", seen)
+    held = known(jpeg(Image.new("RGB", (8000, 4500), "red")))
+    shown = frames(Image.new("RGB", (640, 360), "red"))
+    assert len(list(held.checked(iter(shown), 2 * 10**9))) == 1
+    assert sizes == [(2000, 1125), (640, 360)]

@@ -88,6 +88,13 @@ def test_grounding() -> None:
     assert same(back, answer)
 
 
+def test_more_missing_than_a_message_can_say() -> None:
+    """As of three cameras that left out nearly every number that there is: that there is a great deal, and no error."""
+    answer = Grounding((), 9, coverage=(StreamCoverage("s", 0, missing=3 * (2**63 - 1)),))
+    back = grounding.grounding_from_proto(over_the_wire(grounding.grounding_to_proto(answer)))
+    assert back.coverage[0].missing == 2**64 - 1
+
+
 def test_recall() -> None:
     answer = Recall(
         (
