@@ -84,7 +84,8 @@ class EngineConfig:
                 raise _refused(f"engine.{name}", value, "expected a whole number")
             if not minimum <= value <= maximum:
                 raise _refused(f"engine.{name}", value, f"expected {minimum} to {maximum}")
-        if self.durability not in DURABILITIES:
+        # What is no text may not be comparable, as an array is not.
+        if not isinstance(self.durability, str) or self.durability not in DURABILITIES:
             raise _refused(
                 "engine.durability", self.durability, f"one of {', '.join(DURABILITIES)}"
             )

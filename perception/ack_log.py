@@ -16,7 +16,7 @@ import threading
 from pathlib import Path
 from typing import Self
 
-from memdb.errors import InvalidArgument
+from memdb.errors import FailedPrecondition, InvalidArgument
 from memdb.types.clip import Clip
 
 
@@ -26,7 +26,8 @@ class AckLog:
     def __init__(self, path: Path) -> None:
         """Raises `InvalidArgument` when the file cannot be written."""
         try:
-            self._file = path.open("a", encoding="utf-8")
+            # Without a buffer: what a full disk did not take is not tried again as the file is closed.
+            self._file = path.open("ab", buffering=0)
         except OSError as error:
             raise InvalidArgument(
                 f"cannot write the log of acknowledgements: {error.strerror}",
@@ -34,10 +35,14 @@ class AckLog:
                 field="ack-log",
                 value=str(path),
             ) from error
+        self._path = path
         self._lock = threading.Lock()
 
     def record(self, stream: str, clip: Clip) -> None:
-        """An acknowledged clip; open ones are not recorded, a later revision replaces them."""
+        """An acknowledged clip; open ones are not recorded, a later revision replaces them.
+
+        Raises `FailedPrecondition` (``OUTPUT_LOST``) where the disk does not take the line: the clip is stored.
+        """
         if not clip.sealed:
             return
         line = {
@@ -47,9 +52,19 @@ class AckLog:
             "start_ns": clip.start_ns,
             "end_ns": clip.end_ns,
         }
-        with self._lock:
-            self._file.write(json.dumps(line) + "\n")
-            self._file.flush()
+        rest = json.dumps(line).encode() + b"\n"
+        try:
+            with self._lock:
+                while rest:
+                    rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            raise FailedPrecondition(
+                f"cannot write the log of acknowledgements: {error.strerror}; what the server acknowledged is stored, "
+                "and the same command goes on behind it",
+                reason="OUTPUT_LOST",
+                field="ack-log",
+                value=str(self._path),
+            ) from error
 
     def close(self) -> None:
         """Close the file."""

@@ -130,7 +130,7 @@ def _known_picture(
         return None  # as below: it was given up, or cannot be read
     for clip in newest:
         if clip.epoch == context.epoch and clip.sealed:
-            return KnownPicture.of_clip(clip, context.base_ns)
+            return KnownPicture.of_clip(clip, context.base_ns, context.period_ns)
     return None
 
 

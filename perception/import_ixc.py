@@ -316,8 +316,15 @@ def _tensors(file: Path) -> tuple[Array, ...]:
 
     from memdb.errors import NotFound
 
-    if not file.is_file():
-        raise NotFound("no such file", reason="FILE_NOT_FOUND", field="files", value=str(file))
+    try:
+        is_there, why = file.is_file(), ""
+    except OSError as error:
+        # Its name is too long, or it may not be looked at.
+        is_there, why = False, f": {error.strerror}"
+    if not is_there:
+        raise NotFound(
+            f"no such file{why}", reason="FILE_NOT_FOUND", field="files", value=str(file)
+        )
     _check_stored(file)
     try:
         held: Any = torch.load(file, map_location="cpu", weights_only=True)

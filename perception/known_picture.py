@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,29 +31,40 @@ class KnownPicture:
     epoch: int
     time_ns: int
     """In media time."""
+    period_ns: int
+    """So long each picture of the recording that is read stands for."""
     jpeg: bytes
 
     @classmethod
-    def of_clip(cls, clip: StoredClip, base_ns: int) -> KnownPicture | None:
+    def of_clip(cls, clip: StoredClip, base_ns: int, period_ns: int) -> KnownPicture | None:
         """None of one that shows none, as of sound, or because retention took them."""
         for keyframe in clip.keyframes:
             if keyframe.time_ns >= base_ns:
-                return cls(clip.epoch, keyframe.time_ns - base_ns, keyframe.jpeg)
+                return cls(clip.epoch, keyframe.time_ns - base_ns, period_ns, keyframe.jpeg)
         return None
 
-    def checked(self, items: Iterator[MediaItem], from_ns: int) -> Iterator[MediaItem]:
+    def checked(
+        self, items: Iterator[MediaItem], from_ns: int, *, is_whole: Callable[[], bool]
+    ) -> Iterator[MediaItem]:
         """What is read from this picture on, without the frames before ``from_ns``.
 
-        Where the medium shows none at the picture's time, or the picture is none, nothing is compared.
+        Where the medium shows none at the picture's time though it goes on, or the picture is none, nothing is
+        compared.  is_whole: asked at the end, whether the medium was shown to its own end, with nothing left out.
 
-        Raises `FailedPrecondition` (``OTHER_RECORDING``).
+        Raises `FailedPrecondition` (``OTHER_RECORDING``), also where the medium ends before the picture's time: there
+        is nothing new in it, and to say that alone would pass over all that it shows.
         """
+        shown_ns = 0
         for item in items:
-            if isinstance(item, VideoFrame) and item.time_ns < from_ns:
-                if item.time_ns == self.time_ns:
-                    self._check(item.pixels)
-                continue
+            if isinstance(item, VideoFrame):
+                shown_ns = item.time_ns + self.period_ns
+                if item.time_ns < from_ns:
+                    if item.time_ns == self.time_ns:
+                        self._check(item.pixels)
+                    continue
             yield item
+        if shown_ns <= self.time_ns and is_whole():
+            raise self._other("ends before")
 
     def _check(self, pixels: Frame) -> None:
         try:
@@ -66,13 +77,17 @@ class KnownPicture:
             return  # who wrote it had something else for a picture: nothing to compare
         difference = np.abs(known - _small(Image.fromarray(pixels)))
         if float(difference.mean()) > DIFFERENCE_MAX:
-            raise FailedPrecondition(
-                f"epoch {self.epoch} holds clips of another recording, which shows something else at "
-                f"{self.time_ns / 1e9:.1f} s: other footage needs --epoch N",
-                reason="OTHER_RECORDING",
-                field="epoch",
-                value=self.epoch,
-            )
+            raise self._other("shows something else at")
+
+    def _other(self, differs: str) -> FailedPrecondition:
+        """differs: what this recording does at the picture's time."""
+        return FailedPrecondition(
+            f"epoch {self.epoch} holds clips of another recording: this one {differs} {self.time_ns / 1e9:.1f} s; "
+            "other footage needs --epoch N",
+            reason="OTHER_RECORDING",
+            field="epoch",
+            value=self.epoch,
+        )
 
 
 def _small(image: Image.Image) -> np.ndarray:

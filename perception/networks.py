@@ -76,8 +76,11 @@ def _whisper_artefacts(whisper: str) -> list[str]:
     known = [name for name in ARTEFACTS if name.startswith(_WHISPER)]
     if whisper in known:
         return [whisper, "silero-vad"]
-    if Path(whisper).is_dir():
-        return ["silero-vad"]
+    try:
+        if Path(whisper).is_dir():
+            return ["silero-vad"]
+    except OSError:
+        pass  # Its name is too long, or it may not be looked at: refused below.
     raise InvalidArgument(
         f"neither a known model ({', '.join(known)}) nor a directory",
         field="whisper",

@@ -221,7 +221,11 @@ class Pipeline:
         if known is None:
             return self._source.items(frames_from_ns=from_ns)
         items = self._source.items(frames_from_ns=min(from_ns, known.time_ns))
-        return known.checked(items, from_ns)
+        return known.checked(items, from_ns, is_whole=self._is_whole)
+
+    def _is_whole(self) -> bool:
+        """Of a source that ended: whether by itself, and with all of its pictures."""
+        return not self._stop.is_set() and not self._source.damaged
 
     def _tells_time(self, item: MediaItem) -> bool:
         """Whether its media time is of now: sound may stay away beside pictures, and what stands for it is of then."""

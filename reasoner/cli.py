@@ -185,6 +185,8 @@ def _answer(reasoner: Reasoner, number: int, question: str, wanted: Asking) -> A
     from memdb.errors import InvalidArgument
     from reasoner.answer import Refused
     from reasoner.pointing_back import points_back
+    from reasoner.questions import SEEN
+    from reasoner.reckoning import reckoning
     from reasoner.spoken_times import spoken_time
 
     told = spoken_time(question)
@@ -208,6 +210,13 @@ def _answer(reasoner: Reasoner, number: int, question: str, wanted: Asking) -> A
     if asked.names_nothing and not asked.is_of_anything_said and not points_back(question):
         _to_stderr(
             f"question {number}: it names nothing to look for, such as a cat, and what is most like its words is shown"
+        )
+    wanted_number = reckoning(question)
+    # A fact, or what was said, may tell the number.
+    if wanted_number is not None and answer.evidence and answer.evidence[0].arm == SEEN:
+        _to_stderr(
+            f'question {number}: "{wanted_number}" is not reckoned: what is shown is what is most like the rest, '
+            "neither counted nor in the order of time"
         )
     if answer.model_error is not None:
         _to_stderr(f"question {number}: {answer.model_error}")

@@ -63,8 +63,13 @@ def _names_archive(path: str) -> bool:
     # Imported here: to ask a server, the client alone is enough.
     with loading():
         from memdb.store.manifest_file import is_archive
+        from memdb.store.system import unusable
 
-    return is_archive(Path(path))
+    try:
+        return is_archive(Path(path))
+    except OSError as error:
+        # Somebody else's directory, most likely, or a name that is too long.
+        raise unusable(error, path) from error
 
 
 def _verify_archive(options: argparse.Namespace) -> int:

@@ -66,9 +66,14 @@ def rotate_master_key(
     """
     folders = [Path(checked_text(folder, "data_keys")) for folder in copies]
     for folder in folders:
-        if not folder.is_dir():
+        try:
+            is_there, why = folder.is_dir(), ""
+        except OSError as error:
+            # It may not be looked at, or its name is too long.
+            is_there, why = False, f": {error.strerror}"
+        if not is_there:
             raise FailedPrecondition(
-                "no folder with copies of data keys",
+                f"no folder with copies of data keys{why}",
                 reason="NO_DIRECTORY",
                 field="data_keys",
                 value=str(folder),

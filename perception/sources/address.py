@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -59,14 +60,15 @@ def shown(address: str) -> str:
 
 def plays_once(address: str) -> bool:
     """Whether what is read of it is gone: a pipe, such as ``/dev/stdin`` is."""
-    return not scheme(address) and device(address) is None and Path(resolved(address)).is_fifo()
+    if scheme(address) or device(address) is not None:
+        return False
+    return stat.S_ISFIFO(_mode(resolved(address)))
 
 
 def is_file(address: str) -> bool:
     """Whether it is a file, by its path or as ``file://``: no URL of a network is looked for on the disk."""
-    return (
-        scheme(address) in ("", "file")
-        and Path(resolved(address).removeprefix("file://")).is_file()
+    return scheme(address) in ("", "file") and stat.S_ISREG(
+        _mode(resolved(address).removeprefix("file://"))
     )
 
 
@@ -79,7 +81,7 @@ def device(address: str) -> str | None:
     """The kind of sound card that an address names; None for a file of that name, and for any other."""
     address = resolved(address)
     head, separator, _ = address.partition(":")
-    is_device = separator and head in DEVICES and not Path(address).exists()
+    is_device = separator and head in DEVICES and not _mode(address)
     return head if is_device else None
 
 
@@ -87,3 +89,11 @@ def scheme(address: str) -> str:
     """``rtsp``, ``http`` and so on, in small letters; empty for what is no URL."""
     head, separator, _ = resolved(address).partition("://")
     return head.lower() if separator else ""
+
+
+def _mode(path: str) -> int:
+    """Of what lies there; 0 where nothing does, or the system does not say: opening it tells why."""
+    try:
+        return Path(path).stat().st_mode
+    except (OSError, ValueError):
+        return 0

@@ -4,6 +4,7 @@ pass over the packets.
 
 from __future__ import annotations
 
+import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -259,9 +260,7 @@ def checked_rate(rate_hz: float) -> float:
 def _open(address: str) -> InputContainer:
     protocol, card, given = scheme(address), device(address), address
     told, address = shown(address), resolved(address)
-    if not protocol and card is None and not Path(address).exists():
-        raise SourceNotFound("no such file", field="source", value=told)
-    if not protocol and card is None and Path(address).is_dir():
+    if not protocol and card is None and _is_folder(address, told):
         raise SourceUnreadable(
             "it is a folder; a list of its files (.ffconcat, see docs/operations.md) is one recording",
             field="source",
@@ -281,6 +280,18 @@ def _open(address: str) -> InputContainer:
             f"cannot be opened: {_reason(error, _OPEN_TIMEOUT_S)}{_hint(error, given)}",
             field="source",
             value=told,
+        ) from error
+
+
+def _is_folder(path: str, told: str) -> bool:
+    """told: the path as it is told."""
+    try:
+        return stat.S_ISDIR(Path(path).stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        raise SourceNotFound("no such file", field="source", value=told) from error
+    except OSError as error:
+        raise SourceUnreadable(
+            f"cannot be opened: {error.strerror}", field="source", value=told
         ) from error
 
 

@@ -164,9 +164,11 @@ def test_clips_have_the_labels_of_the_ingest(database: Database, tmp_path: Path)
     assert not any("zone" in clip.labels for clip in user.clips(stream="yard"))
 
 
-def test_other_footage_in_a_used_epoch_is_told(database: Database, tmp_path: Path) -> None:
-    one = write_film(tmp_path / "one.mp4", [(flat(200, 20, 20), 4.0), (flat(20, 200, 20), 4.0)])
-    two = write_film(tmp_path / "two.mp4", [(flat(20, 20, 200), 3.0)])
+def test_an_epoch_that_holds_all_of_a_recording_is_told(database: Database, tmp_path: Path) -> None:
+    """It may be other footage that looks the same: of a camera that does not move, on another day."""
+    scenes = [(flat(200, 20, 20), 4.0), (flat(20, 200, 20), 4.0)]
+    one = write_film(tmp_path / "one.mp4", scenes)
+    two = write_film(tmp_path / "two.mp4", scenes, coarseness=30)
     (first,) = ingest(database, None, Camera("porch", str(one)))
     assert first.note is None
     lines: list[str] = []
@@ -182,10 +184,12 @@ def test_other_footage_in_a_used_epoch_is_told(database: Database, tmp_path: Pat
     )
     assert lines.count(second.note) == 1
     (third,) = ingest(database, None, Camera("porch", str(two)), epoch=1)
-    assert (third.note, third.progress.clips) == (None, 1)
+    assert (third.note, third.progress.clips) == (None, 2)
 
 
-@pytest.mark.parametrize("seconds", [6.0, 8.0, 12.0], ids=["shorter", "as_long", "longer"])
+@pytest.mark.parametrize(
+    "seconds", [3.0, 6.0, 8.0, 12.0], ids=["ends_before", "shorter", "as_long", "longer"]
+)
 def test_other_footage_is_no_continuation(
     database: Database, tmp_path: Path, seconds: float
 ) -> None:

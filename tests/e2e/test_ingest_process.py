@@ -4,6 +4,7 @@ real speech."""
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -170,7 +171,7 @@ def test_a_signal_is_told_and_other_footage_too(address: str, film: Path, tmp_pa
     try:
         with memdb_client.connect(address) as database:
             porch = database.user("carol").stream("porch")
-            wait_until(lambda: _next_seq(porch) > 0, 90)
+            wait_until(lambda: _next_seq(porch) > 1, 90)
         child.send_signal(signal.SIGINT)
         shown, _ = child.communicate(timeout=30)
     finally:
@@ -183,10 +184,10 @@ def test_a_signal_is_told_and_other_footage_too(address: str, film: Path, tmp_pa
 
     other = write_film(tmp_path / "other.mp4", [(photo(SCENES[0]), 2.0)])
     done = ingest(*arguments, "--camera", f"porch={other}")
-    assert json.loads(done.stdout)["interrupted"] is False
-    (camera,) = summary(done)["cameras"]
-    assert camera["note"] in done.stderr
-    assert f"nothing new in {other}; for other footage use --epoch N" in camera["note"]
+    assert (done.returncode, json.loads(done.stdout)["interrupted"]) == (EXIT_OTHER, False)
+    (camera,) = json.loads(done.stdout)["cameras"]
+    assert "OTHER_RECORDING" in camera["error"]
+    assert re.search(r"this one ends before \d+\.0 s; other footage needs --epoch N", done.stderr)
 
 
 def _next_seq(stream: Any) -> int:

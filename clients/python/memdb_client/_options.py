@@ -22,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
+from numbers import Real
 from pathlib import Path
 from typing import Final, Self
 
@@ -182,7 +183,10 @@ def check_seconds(value: object, field: str) -> float:
 
 def check_patience(value: object, field: str) -> float:
     """As `check_seconds`; `math.inf` is for ever."""
-    return math.inf if value == math.inf else check_seconds(value, field)
+    # What is no number may not be comparable, as an array is not.
+    if isinstance(value, Real) and value == math.inf:
+        return math.inf
+    return check_seconds(value, field)
 
 
 def whole_timeout_s(given: float | None, of_connection_s: float) -> float:

@@ -152,6 +152,9 @@ def test_hours_of_the_day_and_a_no(server: str, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().err == ""
     assert main([*common[:-1], "--limit", "1", "A cat?", "And after that?"]) == 0
     assert capsys.readouterr().err.startswith("memdb-ask: question 2: each is asked by itself")
+    assert main([*common[:-1], "A cat?", "How many cats were on screen?"]) == 0
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith('memdb-ask: question 2: "How many" is not reckoned')
     assert main([*common[:-1], "What happened?", "What was said?"]) == 0
     (told,) = capsys.readouterr().err.splitlines()
     assert told.startswith("memdb-ask: question 1: it names nothing to look for")

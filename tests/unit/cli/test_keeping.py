@@ -326,6 +326,16 @@ def test_a_directory_that_is_none_is_not_made(
     assert (status, out, told.count("\n"), "BAD_USAGE" in told) == (2, "", 1, True)
 
 
+@pytest.mark.parametrize("command", ["users", "verify"])
+def test_a_name_that_no_directory_can_have_is_told_in_a_line(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As one of somebody else is: to look at it is refused, which is no answer to whether it is there."""
+    status, out, told = run(capsys, command, "a" * 300)
+    assert (status, out, told.count("\n")) == (1, "", 1)
+    assert "NO_DIRECTORY: the directory cannot be used: File name too long" in told
+
+
 def untouched(data: Path) -> bool:
     with EmbeddedDatabase(data, config=CONFIG) as db:
         try:

@@ -190,7 +190,7 @@ def test_a_server_may_be_waited_for_for_ever(connect_to: Connect, script: Script
         timer.join()
         peers[0].stop()
     assert sorted(script.stored) == [0, 1]
-    for wrong in (-math.inf, math.nan, 0.0):
+    for wrong in (-math.inf, math.nan, 0.0, np.ones(2), "inf"):
         with pytest.raises(InvalidArgument):
             stream.ingest(reconnect_timeout_s=wrong)
 

@@ -206,6 +206,13 @@ def test_the_commands_take_the_key(
         assert db.users() == [MARKS[8]]
 
 
+def test_a_key_file_of_a_name_that_no_file_can_have(folder: Path) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        memdb.open(folder / "data", master_key_file="\ud800")
+    assert refused.value.reason == "BAD_PATH"
+    assert not (folder / "data").exists()
+
+
 @pytest.mark.parametrize("given", ["", b"k" * 32, 7])
 def test_a_key_file_without_a_name_is_not_taken_for_none(folder: Path, given: Any) -> None:
     with pytest.raises(InvalidArgument) as refused:

@@ -79,3 +79,9 @@ def test_copies_of_which_some_were_wrapped_anew_are_gone_on_with(
     assert rotate_master_key(folder / "data", NEW, OTHER, ()).copies_wrapped_anew == 0
     restore(folder / "a0", folder / "copy", keys=keys(folder, NEW))
     compared(folder, "copy", expected, NEW)
+
+
+def test_a_folder_of_copies_that_may_not_be_looked_at_is_none(folder: Path) -> None:
+    with pytest.raises(FailedPrecondition, match="File name too long") as refused:
+        rotate_master_key(folder / "data", OLD, NEW, [folder / ("a" * 300)])
+    assert (refused.value.reason, refused.value.field) == ("NO_DIRECTORY", "data_keys")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from memdb import Clip, InvalidArgument
+from memdb import Clip, FailedPrecondition, InvalidArgument
 from perception.ack_log import AckLog
 
 
@@ -42,3 +42,16 @@ def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument) as caught:
         AckLog(tmp_path / "nowhere" / "acks")
     assert caught.value.field == "ack-log"
+
+
+def test_a_disk_that_takes_no_line_is_an_error_that_names_the_file() -> None:
+    """Told once: closing the file has nothing left to write."""
+    full = Path("/dev/full")
+    with AckLog(full) as log, pytest.raises(FailedPrecondition) as caught:
+        log.record("porch", clip(0))
+    assert (caught.value.reason, caught.value.field, caught.value.value) == (
+        "OUTPUT_LOST",
+        "ack-log",
+        str(full),
+    )
+    assert "No space left" in caught.value.message

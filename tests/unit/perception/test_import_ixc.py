@@ -196,3 +196,8 @@ def test_what_holds_something_else_than_tensors_is_refused(
         with pytest.raises(InvalidArgument) as refused:
             load([file])
         assert (refused.value.reason, refused.value.value) == ("BAD_FILE", file.name)
+
+
+def test_a_name_that_the_system_refuses_is_told_as_an_absent_file() -> None:
+    with pytest.raises(NotFound, match="no such file: File name too long"):
+        load([Path("a" * 300)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import subprocess
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from PIL import Image
 from memdb import FailedPrecondition
 from perception import known_picture
 from perception.known_picture import KnownPicture
-from perception.sources.base import VideoFrame
+from perception.sources.base import MediaItem, VideoFrame
 from tests.unit.perception.films import photo
 
 
@@ -35,21 +36,27 @@ def frames(picture: Image.Image) -> list[VideoFrame]:
     return [VideoFrame(second * 10**9, pixels) for second in range(3)]
 
 
+def read(
+    held: KnownPicture, shown: Sequence[MediaItem], *, is_whole: bool = True
+) -> list[MediaItem]:
+    return list(held.checked(iter(shown), 2 * 10**9, is_whole=lambda: is_whole))
+
+
 def known(held: bytes) -> KnownPicture:
-    return KnownPicture(epoch=7, time_ns=10**9, jpeg=held)
+    return KnownPicture(epoch=7, time_ns=10**9, period_ns=10**9, jpeg=held)
 
 
 def test_what_it_holds_is_gone_on_with() -> None:
     astronaut = photo("astronaut.png")
-    shown, from_ns = frames(astronaut), 2 * 10**9
+    shown = frames(astronaut)
     held = known(jpeg(astronaut.resize((100, 100)), quality=30))
-    assert list(held.checked(iter(shown), from_ns)) == shown[2:]
+    assert read(held, shown) == shown[2:]
 
 
 def test_another_recording_is_refused() -> None:
     held = known(jpeg(photo("astronaut.png")))
     with pytest.raises(FailedPrecondition, match="--epoch") as told:
-        list(held.checked(iter(frames(photo("coffee.png"))), 2 * 10**9))
+        read(held, frames(photo("coffee.png")))
     assert (told.value.reason, told.value.value) == ("OTHER_RECORDING", "7")
 
 
@@ -72,13 +79,13 @@ def test_what_is_no_picture_tells_nothing(held: bytes, monkeypatch: pytest.Monke
         raise AssertionError(command)
 
     monkeypatch.setattr(subprocess, "Popen", run)
-    assert len(list(known(held).checked(iter(frames(photo("coffee.png"))), 2 * 10**9))) == 1
+    assert len(read(known(held), frames(photo("coffee.png")))) == 1
 
 
 def test_where_nothing_is_shown_at_that_time_nothing_is_compared() -> None:
     held = known(jpeg(photo("astronaut.png")))
     others = [frame for frame in frames(photo("coffee.png")) if frame.time_ns != held.time_ns]
-    assert len(list(held.checked(iter(others), 2 * 10**9))) == 1
+    assert len(read(held, others)) == 1
 
 
 def test_a_picture_of_very_many_pixels_is_not_decoded_whole(
@@ -94,5 +101,17 @@ def test_a_picture_of_very_many_pixels_is_not_decoded_whole(
     monkeypatch.setattr(known_picture, "_small", seen)
     held = known(jpeg(Image.new("RGB", (8000, 4500), "red")))
     shown = frames(Image.new("RGB", (640, 360), "red"))
-    assert len(list(held.checked(iter(shown), 2 * 10**9))) == 1
+    assert len(read(held, shown)) == 1
     assert sizes == [(2000, 1125), (640, 360)]
+
+
+def test_one_that_ends_before_is_another() -> None:
+    held = known(jpeg(photo("astronaut.png")))
+    with pytest.raises(FailedPrecondition, match=r"ends before 1\.0 s; .*--epoch") as told:
+        read(held, frames(photo("astronaut.png"))[:1])
+    assert told.value.reason == "OTHER_RECORDING"
+
+
+def test_one_that_was_stopped_or_is_damaged_there_is_not_told_from_it() -> None:
+    held = known(jpeg(photo("astronaut.png")))
+    assert read(held, frames(photo("astronaut.png"))[:1], is_whole=False) == []

@@ -11,7 +11,9 @@ import av
 import numpy as np
 import pytest
 
+from memdb import InvalidArgument
 from perception.errors import SourceUnreadable
+from perception.networks import check_networks
 from perception.sources.file import FileSource
 from perception.sources.unreadable import EMPTY, NO_INDEX, PIPED
 from tests.unit.perception.films import flat, write_film
@@ -87,3 +89,15 @@ def test_an_mp4_through_a_pipe(tmp_path: Path) -> None:
     finally:
         player.join(10)
     assert not player.is_alive()
+
+
+def test_a_name_that_the_system_refuses_is_told_as_one_that_cannot_be_opened() -> None:
+    """So is a file in a folder of somebody else."""
+    with pytest.raises(SourceUnreadable, match="cannot be opened: File name too long"):
+        FileSource("a" * 300)
+
+
+def test_a_name_that_the_system_refuses_is_no_model() -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        check_networks("bundled", "a" * 300, {})
+    assert caught.value.field == "whisper"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import memdb
@@ -37,6 +39,15 @@ def test_another_level_is_refused(name: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         load_config(None, {"MEMDB_ENGINE__DURABILITY": name})
     assert (caught.value.field, caught.value.reason) == ("engine.durability", "BAD_CONFIG")
+
+
+@pytest.mark.parametrize("level", [np.ones(2), ["durable"], None, b"durable"])
+def test_what_is_no_text_is_no_level(tmp_path: Path, level: Any) -> None:
+    """An array is not compared with a name: that has no truth value."""
+    with pytest.raises(InvalidArgument) as caught:
+        memdb.open(tmp_path / "a", durability=level)
+    assert (caught.value.reason, caught.value.field) == ("BAD_CONFIG", "engine.durability")
+    assert not (tmp_path / "a").exists()
 
 
 def test_an_embedded_program_names_its_level(tmp_path: Path) -> None:
