@@ -91,12 +91,15 @@ class Users:
         """Open the users whose checkpoints were read ahead: somebody is likely to ask them soon."""
         if self._warmed is None:
             return
-        users = {self._directory.user_path(user): user for user in self._catalog.users()}
         try:
+            users = {self._directory.user_path(user): user for user in self._catalog.users()}
             for path in self._warmed.folders:
                 if path in users:
                     # What is wrong with one is told to who asks it.
-                    with suppress(MemdbError), self.use(users[path], whole=False):
+                    with (
+                        suppress(MemdbError, OSError, MemoryError),
+                        self.use(users[path], whole=False),
+                    ):
                         pass
         finally:
             self._warmed.forget()

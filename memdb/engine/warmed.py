@@ -87,7 +87,9 @@ class Warmed:
                 chosen.append(found)
                 room -= found.size
         stamps = {found.path: found.stamp for found in chosen}
-        kept = {path: file for path, file in self._files.items() if file.stamp == stamps.get(path)}
+        with self._lock:  # who opens takes some meanwhile
+            there = self._files.copy()
+        kept = {path: file for path, file in there.items() if file.stamp == stamps.get(path)}
         self._become(kept)  # before more is read: there is room for so many, not for twice as many
         for found in chosen:
             if found.path in kept:

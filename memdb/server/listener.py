@@ -83,16 +83,20 @@ def check_bindable(config: ServerConfig, *, may_be_taken: bool = False) -> None:
     """
     if config.tls_cert:
         _certificate(config)
+    if may_be_taken:
+        # Not bound for a look: another one may be about to take it.
+        if config.listen.startswith(UNIX_PREFIX):
+            path = Path(config.listen.removeprefix(UNIX_PREFIX))
+            if path.exists() and not path.is_socket():
+                raise _refusal(config, OSError(errno.EADDRINUSE, ""))
+        return
     if config.listen.startswith(UNIX_PREFIX):
         path = Path(config.listen.removeprefix(UNIX_PREFIX))
-        if not may_be_taken:
-            _check_nobody_answers(path, config.listen)
+        _check_nobody_answers(path, config.listen)
         # A socket that a server left behind is taken over.
         error = None if path.is_socket() else _unix_error(config.listen)
     else:
         error = _tcp_error(config.listen)
-        if may_be_taken and error is not None and error.errno == errno.EADDRINUSE:
-            return
     # Of what else there is gRPC may think otherwise.
     if error is not None and (error.errno in _TAKEN or config.listen.startswith(UNIX_PREFIX)):
         raise _refusal(config, error)

@@ -3,7 +3,7 @@
 ::
 
     DIR/LOCK is another's ──▶ load all that a question needs ──▶ wait for the lock
-                          ──▶ it is gone: the address is free ──▶ open, bind, serve
+                          ──▶ it is gone ──▶ open; the address is free ──▶ bind, serve
 
 The system lets go of a lock when its process ends, however it does, and not before: so nothing is opened that anybody
 still writes to.  Of a start two thirds are Python loading modules, which is done by then, and what the first question
@@ -34,6 +34,7 @@ from memdb.server.listener import check_bindable
 from memdb.store.directory import USERS
 from memdb.store.directory_lock import wait_unlocked
 from memdb.store.system import unusable
+from memdb.types.paths import checked_text
 
 READ_AHEAD_S: Final = 30.0
 """How often it is looked which checkpoints are new."""
@@ -45,8 +46,8 @@ LOOK_S: Final = 0.002
 log = event_log("memdb.server")
 
 
-class _Ended(Exception):
-    """SIGTERM, before there is anything to stop in order."""
+class _Ended(BaseException):
+    """SIGTERM, before there is anything to stop in order; nothing that a handler of errors may take for its own."""
 
 
 def opened_in_turn(
@@ -61,15 +62,22 @@ def opened_in_turn(
     try:
         with _ended_by_sigterm():
             while True:
-                _wait(Path(config.data), waiting.begin)
+                _wait(Path(checked_text(config.data, "server.data")), waiting.begin)
                 waiting.end()
-                _wait_bindable(config)
                 try:
-                    return opened(waiting.warmed)
+                    database = opened(waiting.warmed)
                 except FailedPrecondition as error:
                     # Another one that stood by came first.
                     if error.reason != "DIRECTORY_LOCKED":
                         raise
+                    continue
+                try:
+                    # Only by who has the directory: to look takes the address, for a moment, from who is about to bind.
+                    _wait_bindable(config)
+                except BaseException:
+                    database.close()
+                    raise
+                return database
     except _Ended:
         return None
     finally:

@@ -18,7 +18,7 @@ import memdb_client
 from memdb.config import ServerConfig
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.warmed import Warmed
-from memdb.errors import FailedPrecondition
+from memdb.errors import FailedPrecondition, InvalidArgument
 from memdb.server import standby
 from tests.e2e.serving import DIM, clip, vector
 from tests.e2e.test_server_process import MEMDB, WAIT_S, refused
@@ -190,7 +190,7 @@ def test_a_unix_socket_is_taken_over(tmp_path: Path) -> None:
             assert db.spaces() == []
 
 
-def test_an_address_that_stays_taken_is_refused_and_nothing_opened(
+def test_an_address_that_stays_taken_is_refused_and_the_directory_given_back(
     tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(standby, "FREE_S", 0.05)
@@ -198,11 +198,12 @@ def test_an_address_that_stays_taken_is_refused_and_nothing_opened(
     config = ServerConfig(data=str(tmp_path), listen=address, standby=True)
 
     def opened(_: Warmed) -> EmbeddedDatabase:
-        raise AssertionError("it has no address")
+        return EmbeddedDatabase(tmp_path, embed_texts=False)
 
     with socket.create_server((host, int(port))), pytest.raises(FailedPrecondition) as error:
         standby.opened_in_turn(config, opened)
     assert error.value.reason == "ADDRESS_IN_USE"
+    EmbeddedDatabase(tmp_path, embed_texts=False).close()
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
@@ -228,3 +229,43 @@ def test_a_lock_that_is_no_file_is_told(tmp_path: Path, address: str) -> None:
     with pytest.raises(FailedPrecondition) as error:
         standby.opened_in_turn(config, lambda _: EmbeddedDatabase(tmp_path))
     assert error.value.value == str(tmp_path)
+
+
+def test_who_came_second_does_not_mind_that_the_first_one_has_the_address(
+    tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was refused for the address, where it has to wait for the directory once more."""
+    monkeypatch.setattr(standby, "FREE_S", 0.0)
+    host, _, port = address.rpartition(":")
+    config = ServerConfig(data=str(tmp_path), listen=address, standby=True)
+    first = socket.create_server((host, int(port)))
+
+    def opened(_: Warmed) -> EmbeddedDatabase:
+        if first.fileno() >= 0:
+            first.close()
+            raise FailedPrecondition("open in process 1", reason="DIRECTORY_LOCKED")
+        return EmbeddedDatabase(tmp_path, embed_texts=False)
+
+    found = standby.opened_in_turn(config, opened)
+    assert found is not None
+    found.close()
+
+
+def test_a_path_that_no_directory_can_have_is_told(address: str) -> None:
+    config = ServerConfig(data="a\0b", listen=address, standby=True)
+    with pytest.raises(InvalidArgument) as error:
+        standby.opened_in_turn(config, lambda _: EmbeddedDatabase("a"))
+    assert error.value.reason == "BAD_PATH"
+
+
+def test_sigterm_is_no_error_that_a_handler_takes_for_its_own(tmp_path: Path, address: str) -> None:
+    config = ServerConfig(data=str(tmp_path), listen=address, standby=True)
+
+    def opened(_: Warmed) -> EmbeddedDatabase:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except Exception as error:  # as a log's handler does
+            raise AssertionError("it was taken for an error") from error
+        raise AssertionError("it went on")
+
+    assert standby.opened_in_turn(config, opened) is None
