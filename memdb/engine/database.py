@@ -42,6 +42,7 @@ from memdb.index.indexed import Approximation
 from memdb.index.recall import RecallCounts
 from memdb.store.catalog import Catalog
 from memdb.store.directory import DataDirectory
+from memdb.store.directory_lock import DirectoryLock
 from memdb.store.masterkey import read_master_key
 from memdb.store.system import system_errors
 from memdb.types.backup import BackupReport
@@ -75,12 +76,14 @@ class EmbeddedDatabase:
         create: bool = True,
         embed_texts: bool = True,
         warmed: Warmed | None = None,
+        lock: DirectoryLock | None = None,
     ) -> None:
         """Open or create the directory.
 
         embed_texts: whether facts and questions that come without a feature are embedded in this
         process when an encoder is installed; the server says no, since models never enter it.  warmed: checkpoints that
-        were read while another process had the directory.
+        were read while another process had the directory.  lock: the directory's, where it is had already; given
+        back with the database, and by the caller where this raises.
 
         Raises `InvalidArgument` (``BAD_PATH``), `FailedPrecondition` (``NO_DIRECTORY`` when the
         system does not let one be there, ``NO_GPU`` when ``index`` asks for one that is not there, and
@@ -98,7 +101,7 @@ class EmbeddedDatabase:
         upkeep = Upkeep(gpu, approximation)
         key_file = self._config.master_key_file
         master_key = read_master_key(key_file) if key_file else None
-        self._directory = _open_directory(path, create=create, master_key=master_key)
+        self._directory = _open_directory(path, create=create, master_key=master_key, lock=lock)
         try:
             self._catalog = Catalog(self._directory, self._config)
         except BaseException:
@@ -403,14 +406,18 @@ class EmbeddedDatabase:
 
 
 def _open_directory(
-    path: str | os.PathLike[str], *, create: bool, master_key: bytes | None
+    path: str | os.PathLike[str],
+    *,
+    create: bool,
+    master_key: bytes | None,
+    lock: DirectoryLock | None,
 ) -> DataDirectory:
     if not _is_path(path):
         raise InvalidArgument(
             "expected the path of a directory", reason="BAD_PATH", field="path", value=path
         )
     check_made(path, "path")
-    return DataDirectory(path, create=create, master_key=master_key)
+    return DataDirectory(path, create=create, master_key=master_key, lock=lock)
 
 
 def _is_path(path: object) -> bool:

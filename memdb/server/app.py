@@ -55,6 +55,7 @@ from memdb.server.resources import Resources
 from memdb.server.standby import opened_in_turn
 from memdb.server.standing_service import StandingService
 from memdb.server.user_service import UserService
+from memdb.store.directory_lock import DirectoryLock
 from memdb.types.retention import SweepReport
 from memdb.v1 import (
     clip_service_pb2,
@@ -199,13 +200,14 @@ def serve(config: Config) -> None:
     check_metrics_file(config.server)
     check_backup_dir(config.server)
 
-    def opened(warmed: Warmed | None = None) -> EmbeddedDatabase:
+    def opened(warmed: Warmed | None = None, lock: DirectoryLock | None = None) -> EmbeddedDatabase:
         return EmbeddedDatabase(
             config.server.data,
             config=config.engine,
             index=config.index,
             embed_texts=False,
             warmed=warmed,
+            lock=lock,
         )
 
     found = opened_in_turn(config.server, opened) if config.server.standby else opened()

@@ -8,7 +8,7 @@
 The system lets go of a lock when its process ends, however it does, and not before: so nothing is opened that anybody
 still writes to.  Of a start two thirds are Python loading modules, which is done by then, and what the first question
 to a large user waits for is read ahead (`memdb.engine.warmed`).  Whoever waits for the lock is woken by the system, and
-looks for nothing.  Several may stand by; one of them comes first, and the others wait for that one.
+looks for nothing: it has the lock then.  Several may stand by; one of them comes first, and the others wait on.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from memdb.index import faiss_later
 from memdb.server.edges import load_edge
 from memdb.server.listener import check_bindable
 from memdb.store.directory import USERS
-from memdb.store.directory_lock import wait_unlocked
+from memdb.store.directory_lock import DirectoryLock
 from memdb.store.system import unusable
 from memdb.types.paths import checked_text
 
@@ -51,7 +51,7 @@ class _Ended(BaseException):
 
 
 def opened_in_turn(
-    config: ServerConfig, opened: Callable[[Warmed], EmbeddedDatabase]
+    config: ServerConfig, opened: Callable[[Warmed, DirectoryLock | None], EmbeddedDatabase]
 ) -> EmbeddedDatabase | None:
     """The database, once no other process has it; None where SIGTERM came first.
 
@@ -62,15 +62,16 @@ def opened_in_turn(
     try:
         with _ended_by_sigterm():
             while True:
-                _wait(Path(checked_text(config.data, "server.data")), waiting.begin)
+                lock = _wait(Path(checked_text(config.data, "server.data")), waiting.begin)
                 waiting.end()
                 try:
-                    database = opened(waiting.warmed)
-                except FailedPrecondition as error:
-                    # Another one that stood by came first.
-                    if error.reason != "DIRECTORY_LOCKED":
-                        raise
-                    continue
+                    database = opened(waiting.warmed, lock)
+                except BaseException as error:
+                    if lock is not None:
+                        lock.close()
+                    elif _is_locked(error):
+                        continue  # there was no directory, and another process has made it meanwhile
+                    raise
                 try:
                     # Only by who has the directory: to look takes the address, for a moment, from who is about to bind.
                     _wait_bindable(config)
@@ -124,11 +125,15 @@ def _read_ahead(warmed: Warmed, users: Path, over: threading.Event) -> None:
         over.wait(READ_AHEAD_S)
 
 
-def _wait(path: Path, waiting: Callable[[str], None]) -> None:
+def _wait(path: Path, waiting: Callable[[str], None]) -> DirectoryLock | None:
     try:
-        wait_unlocked(path, waiting)
+        return DirectoryLock.wait(path, waiting)
     except OSError as error:
         raise unusable(error, str(path)) from error
+
+
+def _is_locked(error: BaseException) -> bool:
+    return isinstance(error, FailedPrecondition) and error.reason == "DIRECTORY_LOCKED"
 
 
 def _wait_bindable(config: ServerConfig) -> None:

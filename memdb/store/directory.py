@@ -43,7 +43,7 @@ from typing import TYPE_CHECKING, Final
 
 from memdb.errors import DataLoss, FailedPrecondition, Unavailable
 from memdb.eventlog import event_log
-from memdb.store.directory_lock import lock_directory
+from memdb.store.directory_lock import DirectoryLock
 from memdb.store.discarded import DISCARDED_USER, USER_NAME, remove_discarded
 from memdb.store.erased import Erased, note_erased
 from memdb.store.files import (
@@ -90,11 +90,13 @@ class DataDirectory:
         master_key: bytes | None = None,
         rotating_to: bytes | None = None,
         keep_staged: bool = False,
+        lock: DirectoryLock | None = None,
     ) -> None:
         """Lock the directory, creating it if need be; encrypted when made with a master key.
 
         rotating_to: the key that replaces the master key (`memdb.store.rotation`).
         keep_staged: leave what an upgrade that was cut short has made, for it to go on with.
+        lock: the directory's, where it is had already; closed with this one.
 
         Raises `FailedPrecondition`: ``DIRECTORY_LOCKED`` (naming the pid), ``FORMAT_NEWER``,
         ``NOT_A_DATABASE`` (other files are there, or ``create`` is false and nothing is),
@@ -104,7 +106,7 @@ class DataDirectory:
         self.path = Path(path)
         self.keys = None if master_key is None else key_ring(master_key)
         try:
-            self._open(create, master_key, rotating_to, keep_staged)
+            self._open(create, master_key, rotating_to, keep_staged, lock)
         except OSError as error:
             raise unusable(error, str(self.path)) from error
 
@@ -114,6 +116,7 @@ class DataDirectory:
         master_key: bytes | None,
         rotating_to: bytes | None,
         keep_staged: bool,
+        lock: DirectoryLock | None,
     ) -> None:
         check_format_is_there(self.path)
         if not create and not (self.path / "FORMAT").exists():
@@ -124,8 +127,9 @@ class DataDirectory:
         self._make()
         # Looked at before the lock is made: nothing is left in a directory of somebody else.
         check_ours(self.path)
-        self._lock_fd = lock_directory(self.path)
+        self._lock = lock or DirectoryLock.take(self.path)
         try:
+            self._lock.sign()
             # A process that was killed may have named the format and not synced the name: what is made
             # beside it may outlive a power loss that it does not, and is a stranger's then.
             sync_directory(self.path)
@@ -143,7 +147,7 @@ class DataDirectory:
                 self.drop_staged()
             self._sweep()
         except BaseException:
-            os.close(self._lock_fd)
+            self._lock.close()
             raise
 
     @property
@@ -284,7 +288,7 @@ class DataDirectory:
 
     def close(self) -> None:
         """Give the lock back."""
-        os.close(self._lock_fd)
+        self._lock.close()
 
     def _make(self) -> None:
         """Have the directory, under a name that outlives a power loss.
