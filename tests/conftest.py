@@ -1,9 +1,10 @@
-"""What a process of the suite keeps for its whole life is not looked through for garbage again and again; and the
-figures of the crash tests are told by the process that shares the tests out."""
+"""What a process of the suite keeps for its whole life is not looked through for garbage again and again; the figures
+of the crash tests are told by the process that shares the tests out; and Ctrl-C means what it does in a terminal."""
 
 from __future__ import annotations
 
 import gc
+import signal
 from typing import Final
 
 import pytest
@@ -18,6 +19,15 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*THRESHOLDS)
+
+
+def _mind_ctrl_c() -> None:
+    """A shell that starts the suite in the background has it ignore SIGINT, and all that it starts as well."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+_mind_ctrl_c()
 
 
 def pytest_configure(config: pytest.Config) -> None:
