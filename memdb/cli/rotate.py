@@ -22,8 +22,9 @@ With --data-keys the copies of data keys beside archives are wrapped anew as wel
 backup does that, but for keys that the directory has no more: archives from before an upgrade that made
 new data keys want the old master key for good.
 
-Prints one JSON object.  "lost" names the directories of users whose data keys neither master key opens:
-they are left as they are, and the rotation is complete without them; the exit status is 1 then.
+Prints one JSON object, and says on stderr where the new key was the directory's already.  "lost" names the
+directories of users whose data keys neither master key opens: they are left as they are, and the rotation
+is complete without them; the exit status is 1 then.
 """
 
 
@@ -65,4 +66,8 @@ def run(options: argparse.Namespace) -> int:
     )
     json.dump(asdict(done), sys.stdout)
     print()
+    if not (done.wrapped_anew or done.copies_wrapped_anew or done.lost):
+        # Or whoever gave the two the wrong way round would take it for done.
+        already = f"{options.new_key_file} has the master key of {options.data} already"
+        print(f"memdb: nothing was to be done: {already}", file=sys.stderr)
     return 1 if done.lost else 0

@@ -53,6 +53,12 @@ class DamagedClip:
     start_ns: int | None
     end_ns: int | None
     sealed: bool = True
+    death: int | None = None
+    """The revision at which another version took its place, None of the newest: at others it is nobody's loss."""
+
+    def is_of(self, revision: int) -> bool:
+        """Whether it is what the clip was at a revision."""
+        return self.birth <= revision and (self.death is None or revision < self.death)
 
     def touches(self, start_ns: int | None, end_ns: int | None) -> bool:
         """Whether it belongs to [start_ns, end_ns), as far as one knows."""
@@ -96,7 +102,7 @@ class Quarantine:
             self,
             versions=self.versions | {(clip.clip_no, clip.birth) for clip in new},
             clips=(*self.clips, *new),
-            numbers=self.numbers | {(clip.stream_no, clip.epoch, clip.seq) for clip in new},
+            numbers=self.numbers | _numbers(new),
             notes=(*self.notes, *((f"clips/{clip.clip_no}", "found by a read") for clip in new)),
         )
 
@@ -139,16 +145,10 @@ class Quarantine:
     def gaps(
         self, names: dict[int, str], revision: int, start_ns: int | None, end_ns: int | None
     ) -> list[Gap]:
-        """The damaged clips of streams (number -> name), born by ``revision``, that touch a time; of versions of one
-        the newest.
-        """
+        """The clips of streams (number -> name) that are damaged as they were at ``revision``, and touch a time."""
         newest: dict[Number, DamagedClip] = {}
         for clip in self.clips:
-            if (
-                clip.stream_no in names
-                and clip.birth <= revision
-                and clip.touches(start_ns, end_ns)
-            ):
+            if clip.stream_no in names and clip.is_of(revision) and clip.touches(start_ns, end_ns):
                 known = newest.setdefault((clip.stream_no, clip.epoch, clip.seq), clip)
                 if known.birth < clip.birth:
                     newest[clip.stream_no, clip.epoch, clip.seq] = clip
@@ -195,31 +195,12 @@ def inspect(txn: Transaction) -> Quarantine:
         if not (v in clips and v in known)
     ]
     damaged.update(_without_features(txn, clips, notes))
-    found: list[DamagedClip] = []
-    by_clip = {row.clip_no: number for number, row in ledger.items() if row is not None}
-    for clip_no, birth in sorted(damaged):
-        what = known.get((clip_no, birth)) or clips.get((clip_no, birth))
-        number = by_clip.get(clip_no)
-        if what is not None:
-            found.append(
-                DamagedClip(
-                    clip_no,
-                    birth,
-                    what.stream_no,
-                    what.epoch,
-                    what.seq,
-                    what.start_ns,
-                    what.end_ns,
-                    what.sealed,
-                )
-            )
-        elif number is not None:
-            found.append(DamagedClip(clip_no, birth, *number, None, None))
+    found = _found(ledger, known, clips, damaged)
     numbers = {number for number, row in ledger.items() if row is None}
     for row in known.values():
         if row is not None and ledger.get((row.stream_no, row.epoch, row.seq)) is None:
             numbers.add((row.stream_no, row.epoch, row.seq))
-    numbers |= {(clip.stream_no, clip.epoch, clip.seq) for clip in found}
+    numbers |= _numbers(found)
     facts = frozenset(_facts_without_features(txn, notes))
     suspect: set[Table] = set()
     for table, kind in _SUSPECTS.items():
@@ -239,6 +220,39 @@ def inspect(txn: Transaction) -> Quarantine:
         facts=facts,
         notes=tuple(notes),
     )
+
+
+def _found(
+    ledger: dict[Number, LedgerRecord | None],
+    rows: dict[Version, Row | None],
+    records: dict[Version, ClipRecord | None],
+    damaged: set[Version],
+) -> list[DamagedClip]:
+    """Versions that are damaged, as far as rows, records or the ledger tell what they are."""
+    found: list[DamagedClip] = []
+    by_clip = {row.clip_no: number for number, row in ledger.items() if row is not None}
+    births: dict[int, list[int]] = {}
+    # Of keys that are damaged themselves nothing is believed.
+    whole = {version for version, row in rows.items() if row is not None and records.get(version)}
+    for clip_no, birth in sorted(whole | damaged):
+        births.setdefault(clip_no, []).append(birth)
+    for clip_no, birth in sorted(damaged):
+        later = births[clip_no][births[clip_no].index(birth) + 1 :]
+        death = later[0] if later else None
+        what = rows.get((clip_no, birth)) or records.get((clip_no, birth))
+        number = by_clip.get(clip_no)
+        if what is not None:
+            its_number = what.stream_no, what.epoch, what.seq
+            times = what.start_ns, what.end_ns
+            found.append(DamagedClip(clip_no, birth, *its_number, *times, what.sealed, death))
+        elif number is not None:
+            found.append(DamagedClip(clip_no, birth, *number, None, None, death=death))
+    return found
+
+
+def _numbers(clips: Iterable[DamagedClip]) -> set[Number]:
+    """Those of which nobody can tell what they hold now."""
+    return {(clip.stream_no, clip.epoch, clip.seq) for clip in clips if clip.death is None}
 
 
 def _without_twins(

@@ -86,6 +86,11 @@ class Slots:
     def __len__(self) -> int:
         return len(self._slots)
 
+    @property
+    def open_max(self) -> int:
+        """So many stay open beside those in use."""
+        return self._open_max
+
     def check_open(self) -> None:
         """Raise `Unavailable` (``CLOSED``), `FailedPrecondition` (``FORKED``).
 

@@ -93,7 +93,8 @@ class Users:
             return
         try:
             users = {self._directory.user_path(user): user for user in self._catalog.users()}
-            for path in self._warmed.folders:
+            # Beyond those that stay open each would close the one before, which was written to later.
+            for path in self._warmed.folders[: self._slots.open_max]:
                 if path in users:
                     # What is wrong with one is told to who asks it.
                     with (

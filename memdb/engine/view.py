@@ -22,6 +22,7 @@ from memdb.engine.state import StreamState, UserState, numbered
 from memdb.engine.told_gaps import ToldGaps, in_order
 from memdb.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
 from memdb.eventlog import event_log
+from memdb.index.columns import ALIVE
 from memdb.index.partition import PartitionView
 from memdb.index.text import TextView
 from memdb.types.clip import StoredClip
@@ -63,6 +64,7 @@ class View:
     def note_damage(self, partition: PartitionView, row: int, error: DataLoss) -> Gap:
         """A clip could not be read whole: log it, keep it apart from now on, and how to tell it."""
         column = partition.columns
+        death = int(column["death"][row])
         clip = DamagedClip(
             int(column["clip_no"][row]),
             int(column["birth"][row]),
@@ -72,6 +74,7 @@ class View:
             int(column["start_ns"][row]),
             int(column["end_ns"][row]),
             bool(column["sealed"][row]),
+            None if death == ALIVE else death,
         )
         stream = self.state.stream_names[clip.stream_no]
         where = {"user": self.state.user, "stream": stream, "seq": clip.seq, "where": error.field}

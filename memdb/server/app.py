@@ -20,7 +20,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -55,7 +55,9 @@ from memdb.server.resources import Resources
 from memdb.server.standby import opened_in_turn
 from memdb.server.standing_service import StandingService
 from memdb.server.user_service import UserService
+from memdb.store.directory import key_ring
 from memdb.store.directory_lock import DirectoryLock
+from memdb.store.masterkey import read_master_key
 from memdb.types.retention import SweepReport
 from memdb.v1 import (
     clip_service_pb2,
@@ -210,11 +212,21 @@ def serve(config: Config) -> None:
             lock=lock,
         )
 
-    found = opened_in_turn(config.server, opened) if config.server.standby else opened()
+    found = opened_in_turn(_standby_of(config), opened) if config.server.standby else opened()
     if found is not None:
         with found as database:
             asyncio.run(_serve(database, config.server))
     log.info("stopped")
+
+
+def _standby_of(config: Config) -> ServerConfig:
+    """What one is told that stands by.  Raises what is wrong with the master key, which it loads."""
+    is_encrypted = bool(config.engine.master_key_file)
+    if is_encrypted:
+        key_ring(read_master_key(config.engine.master_key_file))
+    # Where no checkpoint would be taken none is read ahead: an encrypted user has none.
+    reads = config.index.checkpoint_rows and not is_encrypted
+    return config.server if reads else replace(config.server, standby_bytes_max=0)
 
 
 async def _serve(database: EmbeddedDatabase, config: ServerConfig) -> None:

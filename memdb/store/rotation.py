@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from memdb import failpoints
-from memdb.errors import DataLoss, FailedPrecondition, Unavailable
+from memdb.errors import DataLoss, FailedPrecondition, InvalidArgument, Unavailable
 from memdb.eventlog import event_log
 from memdb.store.directory import DataDirectory, key_ring
 from memdb.store.files import leads_nowhere
@@ -58,12 +58,17 @@ def rotate_master_key(
 
     copies: folders ``data-keys`` beside archives, whose copies are wrapped anew as well.
 
-    Raises `FailedPrecondition` (``NOT_ENCRYPTED``, ``MASTER_KEY_MISMATCH``, those of
-    `DataDirectory`, and ``NO_DIRECTORY`` of ``copies``, before anything is begun), `DataLoss`
+    Raises `InvalidArgument` (``BAD_MASTER_KEY``) where both keys are one, `FailedPrecondition`
+    (``NOT_ENCRYPTED``, ``MASTER_KEY_MISMATCH``, those of `DataDirectory`, and ``NO_DIRECTORY`` of
+    ``copies``, before anything is begun), `DataLoss`
     (``KEY_MISSING``, ``BAD_KEY_FILE``) for the catalog's data key, without which nothing opens: it has to
     be put back from its copy first; and as `memdb.store.system` what the system refuses.  What was done
     until then stays done.
     """
+    if old_key == new_key:
+        raise InvalidArgument(
+            "the new master key is the old one", reason="BAD_MASTER_KEY", field="new_key_file"
+        )
     folders = [Path(checked_text(folder, "data_keys")) for folder in copies]
     for folder in folders:
         try:

@@ -12,14 +12,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import memdb_client
 from memdb.config import ServerConfig
 from memdb.engine.database import EmbeddedDatabase
+from memdb.engine.early_file import EARLY_BYTES_MIN
 from memdb.engine.warmed import Warmed
 from memdb.errors import FailedPrecondition, InvalidArgument
 from memdb.server import standby
+from memdb.store.derived import DERIVED_FILE
 from memdb.store.directory_lock import DirectoryLock
 from tests.e2e.serving import DIM, clip, vector
 from tests.e2e.test_server_process import MEMDB, WAIT_S, refused
@@ -29,6 +32,8 @@ from tests.unit.client.test_retry import free_port
 pytestmark = pytest.mark.e2e
 
 CLIPS = 400
+CLIPS_LARGE = 8_000
+"""Of which the checkpoint is large enough to be read ahead."""
 
 
 class Started:
@@ -45,6 +50,15 @@ class Started:
         told: dict[str, Any] = json.loads(line)
         assert told["event"] == event
         return told
+
+    def logs(self, event: str) -> dict[str, Any]:
+        """The next line of its log that tells that."""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            told: dict[str, Any] = json.loads(line)
+            if told["event"] == event:
+                return told
+        raise AssertionError(f"it ended without {event}")
 
     def end(self, number: int) -> int:
         self.process.send_signal(number)
@@ -118,6 +132,45 @@ def test_it_serves_when_the_other_is_gone_and_callers_notice_a_pause(
         assert [one.seq for one in user.clips(streams=["cam"], limit=CLIPS)] == list(range(CLIPS))
         assert db.verify().ok
         assert not list(camera.gaps())
+
+
+def test_it_reads_a_large_user_ahead_and_has_it_open(tmp_path: Path, address: str) -> None:
+    data, dim = tmp_path / "db", 1536
+    features = np.random.default_rng(1).standard_normal((CLIPS_LARGE, dim)).astype(np.float16)
+    with EmbeddedDatabase(data, embed_texts=False) as db:
+        db.create_space("s", dim=dim)
+        camera = db.user("large").stream("cam", space="s")
+        camera.write_many(
+            [
+                clip(seq, global_memory=feature, short_memory=None)
+                for seq, feature in enumerate(features)
+            ]
+        )
+        small = db.user("small").stream("cam", space="s")
+        small.write(clip(0, global_memory=features[0], short_memory=None))
+        file = db._directory.user_path("large") / DERIVED_FILE
+    with two(data, address) as (first, second):
+        size = file.stat().st_size
+        assert size >= EARLY_BYTES_MIN
+        assert second.logs("read ahead")["bytes"] == size
+        first.end(signal.SIGKILL)
+        second.says("listening")
+        with memdb_client.connect(address) as db_:
+            hit = db_.user("large").ground(features[7].astype(np.float32), limit=1).hits[0]
+            assert hit.clip.seq == 7
+
+
+@pytest.mark.parametrize("wrong", ["missing", "short"])
+def test_a_master_key_that_is_none_is_told_before_it_waits(tmp_path: Path, wrong: str) -> None:
+    data, key = tmp_path / "db", tmp_path / "key"
+    if wrong == "short":
+        key.write_text("ab")
+        key.chmod(0o600)
+    reason, status = ("BAD_MASTER_KEY", 2) if wrong == "short" else ("FILE_NOT_FOUND", 1)
+    with started("--data", data, "--listen", "127.0.0.1:0") as first:
+        first.says("listening")
+        given = ("--data", data, "--listen", "127.0.0.1:0", "--standby")
+        assert reason in refused(*given, "--master-key-file", key, status=status)
 
 
 def test_one_of_several_comes_first_and_the_others_wait_for_that(

@@ -341,16 +341,31 @@ def test_the_master_key_is_replaced(
     )
     assert {path: path.read_bytes() for path in data.rglob("data.mdb")} == before
     assert main(command) == 0
+    again = capsys.readouterr()
     assert (
-        capsys.readouterr().out
-        == '{"data_keys": 2, "wrapped_anew": 0, "lost": [], "copies_wrapped_anew": 0}\n'
+        again.out == '{"data_keys": 2, "wrapped_anew": 0, "lost": [], "copies_wrapped_anew": 0}\n'
     )
+    assert "nothing was to be done" in again.err
     with pytest.raises(FailedPrecondition) as refused:
         opened(folder, OLD)
     assert refused.value.reason == "MASTER_KEY_MISMATCH"
     with opened(folder, NEW) as db:
         assert db.verify().ok
         assert len(db.user(MARKS[8]).clips(limit=20)) == 20
+
+
+def test_a_key_is_not_replaced_by_itself_nor_by_the_one_before_without_a_word(
+    folder: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who gave the two the wrong way round took it for done."""
+    old, new = key_file(folder, OLD), key_file(folder, NEW)
+    command = ["rotate-master-key", str(data)]
+    assert main([*command, "--old-key-file", old, "--new-key-file", old]) == 2
+    assert "BAD_MASTER_KEY" in capsys.readouterr().err
+    assert main([*command, "--old-key-file", new, "--new-key-file", old]) == 0
+    assert f"{old} has the master key" in capsys.readouterr().err
+    with opened(folder, OLD) as db:
+        assert db.verify().ok
 
 
 @pytest.mark.parametrize(

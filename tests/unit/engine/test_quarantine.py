@@ -120,19 +120,53 @@ def test_a_clip_of_which_several_versions_are_damaged_is_one_gap(
             door.write(clip(0, end_ns=end_ns, sealed=version == 2))
         door.write(clip(1))
         path = db._directory.user_path("alice")
-    for entry in (0, 1, 3):
+    for entry in (0, 2, 3):
         change(path, "vectors", entry, flipped_value)
     with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
         alice = db.user("alice")
         door = alice.stream("door")
         first, last = door.gaps()
-        assert ((first.first_seq, first.end_ns), last.first_seq) == ((0, 12 * SECOND_NS), 1)
+        assert ((first.first_seq, first.end_ns), last.first_seq) == ((0, 13 * SECOND_NS), 1)
         assert door.gaps(limit=1) + door.gaps(limit=1, after=first) == [first, last]
         assert list(door.ledger().gaps) == [first, last]
-        for revision, missing in ((1, 1), (2, 1), (4, 2)):
+        for revision, missing in ((1, 1), (2, 0), (3, 1), (4, 2)):
             answer = alice.ground(vector(0), as_of=revision, with_coverage=True)
             assert [part.missing for part in answer.coverage] == [missing]
             assert len(answer.gaps) == missing
+
+
+@pytest.mark.parametrize("is_opened_anew", [True, False])
+def test_a_clip_that_is_whole_as_it_is_now_is_missing_only_where_its_damaged_version_was(
+    folder: Path, clock: ManualClock, *, is_opened_anew: bool
+) -> None:
+    """It was told as a gap of now, and sent again it was refused."""
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        db.create_space("cam", dim=8)
+        alice = db.user("alice")
+        door = alice.stream("door", space="cam")
+        first = door.write(clip(0, sealed=False))
+        last = door.write(clip(0, global_memory=vector(1)))
+        path = db._directory.user_path("alice")
+    if is_opened_anew:
+        change(path, "vectors", 0, flipped_value)
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        alice = db.user("alice")
+        door = alice.stream("door", space="cam")
+        if not is_opened_anew:
+            with alice.memory() as memory:
+                memory.view.note_damaged_version(0, first.revision, DataLoss("", field="clips/0"))
+                memory.read(lambda view: view)
+        before = alice.ground(vector(0), as_of=first.revision)
+        assert [gap.reason for gap in before.gaps] == ["damaged"]
+        answer = alice.ground(vector(0), with_coverage=True)
+        assert [hit.clip.revision for hit in answer.hits] == [last.revision]
+        assert answer.gaps == ()
+        assert [part.missing for part in answer.coverage] == [0]
+        assert list(door.gaps()) == []
+        assert door.ledger().gaps == ()
+        assert door.write(clip(0, global_memory=vector(1))).duplicate
+        assert door.ledger().next_seq == 1
+        door.write(clip(1))
 
 
 def test_a_vector_under_the_number_of_no_space_costs_one_clip(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from memdb.config import EngineConfig
 from memdb.engine import early_file
 from memdb.engine.database import EmbeddedDatabase
 from memdb.engine.warmed import FILES_MAX, Warmed
@@ -27,7 +28,7 @@ from tests.unit.engine.early.large import (
     memory_of,
     rebuilt,
 )
-from tests.unit.engine.test_kept_index import clip, opened, vector
+from tests.unit.engine.test_kept_index import DIM, clip, opened, vector
 
 ROOM = 1 << 30
 
@@ -88,6 +89,29 @@ def test_users_that_were_read_ahead_are_open_before_anybody_asks(tmp_path: Path)
         assert not db.is_open("damaged", whole=False)
         assert warmed.size == 0, "nothing is kept that nobody will take"
         assert db.user("small").ground(vector(0).astype("f4"), limit=1).hits
+
+
+def test_no_more_users_are_opened_than_stay_open(tmp_path: Path) -> None:
+    """Each further one closed the one before, which was written to later, and is likelier to be asked."""
+    data = tmp_path / "data"
+    with opened(data) as db:
+        db.create_space("s", dim=DIM, metric="cosine")
+        for user in ("first", "second", "third"):
+            camera = db.user(user).stream("cam", space="s")
+            camera.write_many([clip(seq) for seq in range(CLIPS)])
+    for place, user in enumerate(("third", "second", "first")):
+        with opened(data) as db:
+            path = db._directory.user_path(user)
+        os.utime(path / DATA_FILE, ns=(place * 10**9, place * 10**9))
+    warmed = warmed_of(data)
+    assert len(warmed.folders) == 3
+    config = EngineConfig(open_users_max=2)
+    with EmbeddedDatabase(data, config=config, index=MANY, embed_texts=False, warmed=warmed) as db:
+        db.load()
+        assert [user for user in ("first", "second", "third") if db.is_open(user, whole=False)] == [
+            "first",
+            "second",
+        ]
 
 
 def test_what_came_since_is_there(tmp_path: Path) -> None:
