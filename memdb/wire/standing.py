@@ -61,7 +61,7 @@ class BacktestArguments(TypedDict):
 def spec_to_proto(spec: StandingSpec) -> pb.StandingSpec:
     """A checked question as a message."""
     message = pb.StandingSpec(
-        min_score=spec.min_score or 0.0,
+        min_score=0.0 if spec.min_score is None else spec.min_score,
         min_relevance=spec.min_relevance,
         kind=spec.kind,
         window_s=None if spec.window_ns is None else spec.window_ns / 1e9,

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from memdb import Clip, Keyframe, MemdbError, SoundEvent, Utterance
+from memdb import Clip, Keyframe, MemdbError, Not, Retention, SoundEvent, Utterance
 from memdb.types.database import Database
 from memdb.types.grounding import POLICIES, TOKENS_POLICY, WEIGHTINGS
 from tests.congruence.conftest import ENCRYPTED, TRANSPORTS, opened
@@ -36,6 +36,7 @@ CLOCKS = frozenset(
         "time_ns",
         "valid_from_ns",
         "valid_at_ns",
+        "armed_ns",
         "bytes_removed",
     }
 )
@@ -64,6 +65,8 @@ class Run:
             *[self._ground] * 4, self._clips_of, self._read, self._remember, self._remember, self._revise,
             self._forget, self._recall, self._recall, self._value, self._snapshot, self._ledger, self._long_term,
             self._facts_of, self._erase_rarely, self._configure,
+            self._pages, self._pages, self._words, self._words, self._counts, self._erase_some, self._give_up,
+            self._stand, self._alerts, self._backtest,
         ]  # fmt: skip
         for step in range(OPERATIONS):
             action = actions[int(self._random.integers(len(actions)))]
@@ -248,7 +251,78 @@ class Run:
             self._next_seq[user, name] = 0
         return report
 
+    def _pages(self, user: str) -> Any:
+        """As of a moment or now, whole and page by page."""
+        handle, question = self._db.user(user), self._vectors(1)[0]
+        options = {"space": "clip", "as_of": self._moment(), **self._which()}
+        whole = handle.ground(question, limit=1000, **options)
+        pages: list[Any] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            page = handle.ground(question, limit=3, cursor=cursor, **options)
+            pages += page.hits
+            cursor = page.next_cursor
+        assert self._plain(pages) == self._plain(whole.hits)
+        return whole
+
+    def _words(self, user: str) -> Any:
+        question = self._vectors(1)[0] if self._random.random() < 0.5 else None
+        options: dict[str, Any] = {"text": self._sentence(), "explain": self._random.random() < 0.5}
+        if self._random.random() < 0.5:
+            options["text_feature"] = self._vectors(1)[0]
+        if self._random.random() < 0.3:
+            options["weights"] = {"transcript": 1.0, "labels": float(self._random.random())}
+        if self._random.random() < 0.3:
+            options |= {"question_tokens": self._vectors(2), "rerank": 3}
+        options |= {"space": "clip", "as_of": self._moment(), **self._which()}
+        return self._db.user(user).ground(question, **options)
+
+    def _counts(self, user: str) -> Any:
+        handle, which = self._db.user(user), self._which()
+        as_of = self._moment()
+        return handle.count_clips(as_of=as_of, **which), handle.labels(as_of=as_of)
+
+    def _erase_some(self, user: str) -> Any:
+        start_ns = T0_NS + int(self._random.integers(100)) * SECOND_NS
+        return self._db.user(user).erase_clips(start_ns=start_ns, end_ns=start_ns + 3 * SECOND_NS)
+
+    def _give_up(self, user: str) -> Any:
+        """By how many there are: ages go by the clock, which differs."""
+        policy = self._pick((Retention(max_clips=4), Retention(max_bytes=300), None))
+        stream = self._db.user(user).stream(self._stream_name())
+        stream.set_retention(policy)
+        return self._db.sweep(), stream.retention()
+
+    def _stand(self, user: str) -> Any:
+        standing = self._db.user(user).standing
+        return standing.create(self._vectors(1)[0], min_score=0.25, space="clip")
+
+    def _alerts(self, user: str) -> Any:
+        alerts = self._db.user(user).standing.watch(follow=False)
+        return [(alert.question_id, alert.clip_id, alert.score) for alert in alerts]
+
+    def _backtest(self, user: str) -> Any:
+        asked = {"min_score": 0.25, "space": "clip", "as_of": self._moment(), **self._which()}
+        asked.pop("streams", None)
+        return self._db.user(user).standing.backtest(self._vectors(1)[0], **asked)
+
     # -- what operations are made of
+
+    def _moment(self) -> Any:
+        """Now more often than not."""
+        return self._pick((None, None, None, "s1", "s2", self._random.integers(1, 40).item()))
+
+    def _which(self) -> dict[str, Any]:
+        """Some clips."""
+        which: dict[str, Any] = {}
+        if self._random.random() < 0.3:
+            which["streams"] = [self._stream_name()]
+        if self._random.random() < 0.3:
+            which["start_ns"] = T0_NS + int(self._random.integers(100)) * SECOND_NS
+        if self._random.random() < 0.3:
+            word = str(self._pick(WORDS))
+            which["labels"] = {"zone": self._pick((word, [word, "mug"], Not(word)))}
+        return which
 
     def _pick(self, choices: Any) -> Any:
         return choices[int(self._random.integers(len(choices)))]

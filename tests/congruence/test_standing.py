@@ -35,6 +35,14 @@ def same(one: StandingQuestion, other: StandingQuestion) -> bool:
     return repr(one) == repr(other) and np.array_equal(one.feature, other.feature)
 
 
+def test_a_score_is_kept_to_the_bit(user: User, door: Stream) -> None:
+    """Of a zero its sign as well."""
+    door.write(clip(0))
+    made = user.standing.create(AXES[0], min_score=-0.0)
+    assert str(made.min_score) == "-0.0"
+    assert same(user.standing.get(made.id), made)
+
+
 def test_it_is_kept_until_it_is_removed(db: Database, user: User, door: Stream) -> None:
     door.write(clip(0))
     first = user.standing.create(AXES[0], min_score=0.5, text="the mug", window_s=2.5)
