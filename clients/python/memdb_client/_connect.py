@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import grpc
 
+from memdb.types.handle import Handle
 from memdb_client._async_database import AsyncDatabase
 from memdb_client._database import Database
 from memdb_client._options import TIMEOUT_S, Target, target
@@ -59,7 +60,7 @@ def connect_async(
     return Connecting(target(address, token=token, tls=tls, timeout_s=timeout_s))
 
 
-class Connecting:
+class Connecting(Handle):
     """What `connect_async` gives: awaited or entered it becomes an `AsyncDatabase`."""
 
     def __init__(self, target: Target) -> None:
