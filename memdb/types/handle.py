@@ -22,7 +22,7 @@ class Handle:
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         raise TypeError(
-            f"{type(self).__name__} cannot be pickled: it leads to what this process has open. Another process "
-            "connects by itself (memdb_client.connect, to `memdb serve`) and is given the address and names; values and errors "
-            "can be pickled"
+            f"{type(self).__name__} cannot be pickled: it leads to what this process has open. "
+            "Another process connects by itself (memdb_client.connect, to `memdb serve`) and is given "
+            "the address and names; values and errors can be pickled"
         )

@@ -37,8 +37,9 @@ class UserFacts(Protocol):
         over from the one before.  That one is found by ``as_of`` and in `history` from then on, and by no ``valid_at``:
         what is to be found by the time in which it was so is a fact of its own, without the key, whose end `revise`
         says when there is a next one.  Names and keys are compared code point by code point, so that one with its
-        accents beside its letters is another one (``unicodedata.normalize("NFC", name)`` makes them alike). feature:
-        (dim,) float32 or float16 of the text in the user's text space; made by the installed text encoder when None.
+        accents beside its letters is another one (``unicodedata.normalize("NFC", name)`` makes them alike).
+        feature: (dim,) float32 or float16 of the text in the user's text space; made by the installed text encoder
+        when None.
 
         Raises `NotFound` (``CLIP_NOT_FOUND``), `InvalidArgument` (``TIME_RANGE``, ``DIM_MISMATCH``),
         `FailedPrecondition` (``NO_TEXT_SPACE``).
