@@ -105,6 +105,10 @@ MISTAKES: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
         lambda db, user: list(user.ground_stream([vector(1)], policy="tokens")),
         "by `ground`, one question at a time",
     ),
+    "cited too early": (
+        lambda db, user: db.user("bob").remember("x", evidence=["0" * 32]),
+        "no such user yet",
+    ),
     "bar": (lambda db, user: user.standing.create(vector(1)), "what a clip must score"),
 }
 

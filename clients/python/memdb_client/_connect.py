@@ -33,7 +33,9 @@ def connect(
     theirs is an hour, or this one where it is longer.  A server that is not reached for this long is not
     waited for by them either.  `ground_stream`, both `watch` and `ingest` have no deadline, for they need not end: a
     ``watch`` gives up when nobody answered for this long, a writer as `Stream.ingest` says, and a ``ground_stream``
-    whose server is there and answers nothing waits until its iterator is closed.
+    whose server is there and answers nothing waits until its iterator is closed.  A server that hangs while its
+    connections stand (a process that was stopped, a machine that is gone) is told from one that has nothing to say by
+    pings: what has no deadline, or a long one, then ends within a minute, however short this is.
 
     Any number of threads may use it.  A process that is forked while one of them makes a call can make none:
     it, and every call there, raises `FailedPrecondition` (``FORKED``); start processes by spawn or forkserver.
