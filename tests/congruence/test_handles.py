@@ -1,10 +1,10 @@
-"""Handles go to no other process, and say so; values and errors do."""
+"""Handles go to no other process, as a pool sends them, and say so; values and errors do."""
 
 from __future__ import annotations
 
 import copy
-import pickle
 from collections.abc import Iterator
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ def db(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
 
 def check(handle: Any) -> None:
     with pytest.raises(TypeError, match=WHAT_TO_DO):
-        pickle.dumps(handle)
+        ForkingPickler.dumps(handle)
     assert copy.copy(handle) is handle
     assert copy.deepcopy({"kept": [handle]})["kept"][0] is handle
 
@@ -63,11 +63,11 @@ async def test_a_handle_of_asyncio_that_is_pickled_says_what_to_do(tmp_path: Pat
 def test_values_and_errors_go_to_other_processes(user: User, door: Stream) -> None:
     door.write(clip(0, start_ns=T0_NS, end_ns=T0_NS + SECOND_NS))
     answer = user.ground(vector(1))
-    (again,) = pickle.loads(pickle.dumps(answer)).hits
+    (again,) = ForkingPickler.loads(ForkingPickler.dumps(answer)).hits
     assert (again.clip.id, again.score) == (answer.hits[0].clip.id, answer.hits[0].score)
     with pytest.raises(NotFound) as refused:
         user.fact("nobody knows")
-    error = pickle.loads(pickle.dumps(refused.value))
+    error = ForkingPickler.loads(ForkingPickler.dumps(refused.value))
     assert (error.reason, error.field, str(error)) == (
         refused.value.reason, refused.value.field, str(refused.value),
     )  # fmt: skip
