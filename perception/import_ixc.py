@@ -146,7 +146,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--version", action="version", version=f"memdb-import-ixc {memdb.__version__}")
-    add("files", metavar="FILE", nargs="+", help="temp_glb.pth, temp_lol_mem.pth, or both")
+    add(
+        "files",
+        metavar="FILE",
+        nargs="+",
+        help="temp_glb.pth, temp_lol_mem.pth, or both: what has `glb` in its name is taken for the global memory, "
+        "another for short-term memories",
+    )
     add("--server", required=True, metavar="HOST:PORT", help="a running `memdb serve`")
     add("--token", help="token of the user, where the server asks for one")
     add("--tls", metavar="FILE", help=TLS_HELP)
@@ -346,7 +352,11 @@ def _tensors(file: Path) -> tuple[Array, ...]:
         while tensor.ndim > 2 and tensor.shape[0] == 1:
             tensor = tensor[0]  # a batch of one
         if tensor.ndim != 2 or 0 in tensor.shape:
-            raise _bad(file, f"it holds a tensor of shape {tuple(tensor.shape)}")
+            raise _bad(
+                file,
+                f"it holds a tensor of shape {tuple(tensor.shape)}, where a matrix (rows, dim) or a list of them "
+                "is expected",
+            )
         # A few bytes may be said to be a matrix of any size, all of whose rows they are.
         left -= tensor.numel() * tensor.element_size()
         if left < 0:

@@ -87,7 +87,14 @@ def _record(txn: Transaction, draft: Draft, operation: PutFact, within: str = ""
         else operation.valid_from_ns
     )
     if operation.valid_to_ns is not None:
-        check_range(valid_from_ns, operation.valid_to_ns, f"{within}valid_to")
+        check_range(
+            valid_from_ns,
+            operation.valid_to_ns,
+            f"{within}valid_to",
+            start="start"
+            if operation.valid_from_ns is not None
+            else "now, from when it holds unless valid_from says otherwise",
+        )
     if operation.feature is not None:
         check_feature(_text_space(draft), operation.feature, f"{within}feature")
     return FactRecord(

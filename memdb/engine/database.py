@@ -51,6 +51,7 @@ from memdb.types.checks import check_int
 from memdb.types.clip import StoredClip
 from memdb.types.database import Database
 from memdb.types.documented import documented_by
+from memdb.types.handle import Handle
 from memdb.types.ids import check_id
 from memdb.types.limits import LIMIT_MAX
 from memdb.types.paths import check_made, checked_path
@@ -63,7 +64,7 @@ log = event_log("memdb.engine")
 
 
 @documented_by(Database)
-class EmbeddedDatabase:
+class EmbeddedDatabase(Handle):
     """An open data directory; thread-safe, one process at a time."""
 
     def __init__(

@@ -15,13 +15,14 @@ from memdb.errors import FailedPrecondition, InvalidArgument, MemdbError
 from memdb.types.clip import Ack, Clip
 from memdb.types.database import IngestWriter
 from memdb.types.documented import documented_by
+from memdb.types.handle import Handle
 
 if TYPE_CHECKING:
     from memdb.engine.stream import EmbeddedStream
 
 
 @documented_by(IngestWriter)
-class EmbeddedIngestWriter:
+class EmbeddedIngestWriter(Handle):
     """`memdb.types.database.IngestWriter`; for one thread.
 
     After a refused clip every further call raises that error; open another writer, whose
@@ -42,6 +43,10 @@ class EmbeddedIngestWriter:
         self._closed = False
         self._has_lost = False
         """Whether it ended before all that it took was written or refused."""
+
+    def __repr__(self) -> str:
+        stream = self._stream
+        return f"<{type(self).__name__} {stream.name} of {stream.user.id}, epoch {self._epoch}>"
 
     @property
     def next_seq(self) -> int:

@@ -14,6 +14,7 @@ from memdb.errors import MemdbError
 from memdb.store.catalog import Catalog
 from memdb.store.schema import Table
 from memdb.types.change import ErasureReport
+from memdb.types.handle import Handle
 from memdb.types.ids import check_id
 from memdb.types.operation import ForgetFact, Operation, PutFact, PutFacts, RemoveValue, ReviseFact
 from memdb.types.space import Space
@@ -21,7 +22,7 @@ from memdb.types.space import Space
 T = TypeVar("T")
 
 
-class OneUser:
+class OneUser(Handle):
     """What the parts of a handle share: whose they are, and the memory, opened when it is needed."""
 
     def __init__(

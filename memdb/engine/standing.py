@@ -29,6 +29,7 @@ from memdb.types.checks import check_flag, check_int
 from memdb.types.database import Standing
 from memdb.types.documented import documented_by
 from memdb.types.grounding import AsOf
+from memdb.types.handle import Handle
 from memdb.types.label_filter import WantedLabels
 from memdb.types.limits import LIMIT_MAX
 from memdb.types.operation import CreateStanding, RemoveStanding
@@ -55,12 +56,15 @@ _WAIT_S_MIN: Final = 0.001
 
 
 @documented_by(Standing)
-class EmbeddedStanding:
+class EmbeddedStanding(Handle):
     """A handle; cheap, thread-safe, valid while the database is open."""
 
     def __init__(self, user: EmbeddedUser, clock: Clock) -> None:
         self._user = user
         self._clock = clock
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._user.id}>"
 
     def create(
         self,

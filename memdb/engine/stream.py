@@ -24,6 +24,7 @@ from memdb.types.database import Stream
 from memdb.types.documented import documented_by
 from memdb.types.gap_page import checked_gap_page
 from memdb.types.grounding import AsOf
+from memdb.types.handle import Handle
 from memdb.types.ids import check_id
 from memdb.types.ingest import EMBEDDED_INGEST_WINDOW, INGEST_WINDOW_MAX
 from memdb.types.operation import CreateStream, SetRetention, WriteClip, WriteRun
@@ -44,7 +45,7 @@ _operation: Final = maker(WriteClip)
 
 
 @documented_by(Stream)
-class EmbeddedStream:
+class EmbeddedStream(Handle):
     """A handle; cheap, thread-safe."""
 
     def __init__(

@@ -72,7 +72,12 @@ class EmbeddedUserFacts(EmbeddedUserText):
         if not self.is_known() and (operation.evidence or operation.feature is not None):
             # Nothing that a new user does not have yet can be cited; refuse before the user is
             # made.
-            raise NotFound("no such user", reason="USER_NOT_FOUND", field="user", value=self._id)
+            raise NotFound(
+                "no such user yet, who would have a clip to cite or a text space for a feature",
+                reason="USER_NOT_FOUND",
+                field="user",
+                value=self._id,
+            )
         return self.commit(operation, Fact, create=True)
 
     def remember_many(self, statements: Iterable[Statement | str]) -> list[Fact]:
@@ -81,7 +86,12 @@ class EmbeddedUserFacts(EmbeddedUserText):
         if not self.is_known() and any(
             one.evidence or one.feature is not None for one in facts
         ):  # as in `remember`
-            raise NotFound("no such user", reason="USER_NOT_FOUND", field="user", value=self._id)
+            raise NotFound(
+                "no such user yet, who would have a clip to cite or a text space for a feature",
+                reason="USER_NOT_FOUND",
+                field="user",
+                value=self._id,
+            )
         stored: list[Fact] = self.commit(PutFacts(tuple(facts)), list, create=True)
         return stored
 

@@ -250,7 +250,9 @@ def checked_feature(feature: VectorLike | None, policy: str, tokens: Array | Non
         return as_vector(feature, "question_feature")
     if tokens is None:
         raise InvalidArgument(
-            "this policy needs question_tokens",
+            "this policy needs question_tokens"
+            if feature is None
+            else "this policy goes by question_tokens, without a feature: by `ground`, one question at a time",
             reason="TOKENS_REQUIRED",
             field="policy",
             value=policy,

@@ -21,7 +21,7 @@ Array = npt.NDArray[Any]
 VectorLike = Array | Sequence[float]
 """What callers may pass as a vector, (dim,): an array, float32 or float16, or a list of numbers, taken as float32."""
 
-RowsLike = Array | Sequence[Array] | Sequence[Sequence[float]]
+RowsLike = Array | Sequence[VectorLike]
 """What callers may pass as several, (rows, dim): an array as above, or a list of such vectors, taken as float32."""
 
 _F32, _F16 = np.dtype("<f4"), np.dtype("<f2")

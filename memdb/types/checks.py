@@ -136,20 +136,28 @@ def check_flag(value: object, field: str) -> bool:
     return bool(value)
 
 
-def check_choice(value: object, choices: tuple[str, ...], field: str, reason: str) -> str:
-    """``value`` if it is one of ``choices``, else `InvalidArgument` with ``reason``."""
+def check_choice(
+    value: object, choices: tuple[str, ...], field: str, reason: str, *, also: str | None = None
+) -> str:
+    """``value`` if it is one of ``choices``, else `InvalidArgument` with ``reason``.
+
+    also: what is taken beside them, for who is refused.
+    """
     if not isinstance(value, str) or value not in choices:
         raise InvalidArgument(
-            f"expected one of {', '.join(choices)}", reason=reason, field=field, value=value
+            f"expected {'' if also is None else f'{also}, or '}one of {', '.join(choices)}",
+            reason=reason,
+            field=field,
+            value=value,
         )
     return plain(value)
 
 
-def check_range(start_ns: int, end_ns: int, field: str) -> None:
-    """Raise `InvalidArgument` (``TIME_RANGE``) when the end lies before the start."""
+def check_range(start_ns: int, end_ns: int, field: str, *, start: str = "start") -> None:
+    """Raise `InvalidArgument` (``TIME_RANGE``) when the end lies before the start, of which ``start`` tells."""
     if end_ns < start_ns:
         raise InvalidArgument(
-            "end lies before start",
+            f"end lies before {start}",
             reason="TIME_RANGE",
             field=field,
             value=f"[{start_ns}, {end_ns})",

@@ -12,6 +12,8 @@ NOW: Final = "now"
 ANY: Final = "any"
 """Facts whatever their validity: those that hold, that have ended and that are yet to begin."""
 
+_TIME: Final = "a time (integer nanoseconds, such as time.time_ns(), or an aware datetime)"
+
 ValidAt = Time | Literal["now", "any"]
 """What callers may pass as ``valid_at``: a time, or one of these words."""
 
@@ -30,7 +32,7 @@ def checked_valid_at(valid_at: object) -> int | str | None:
     if valid_at is None:
         return None
     if isinstance(valid_at, str):
-        return check_choice(valid_at, (NOW, ANY), "valid_at", "BAD_TIME")
+        return check_choice(valid_at, (NOW, ANY), "valid_at", "BAD_TIME", also=_TIME)
     return as_ns(valid_at, "valid_at")  # type: ignore[arg-type]  # it refuses anything else
 
 
@@ -42,7 +44,7 @@ def checked_valid_to(valid_to: object) -> int | Literal["open"] | None:
     if valid_to is None:
         return None
     if isinstance(valid_to, str):
-        check_choice(valid_to, (OPEN,), "valid_to", "BAD_TIME")
+        check_choice(valid_to, (OPEN,), "valid_to", "BAD_TIME", also=_TIME)
         return OPEN
     return as_ns(valid_to, "valid_to")  # type: ignore[arg-type]  # it refuses anything else
 

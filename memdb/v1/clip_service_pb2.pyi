@@ -393,7 +393,7 @@ class ListClipsRequest(_message.Message):
     end_ns: _builtins.int
     """Only clips that start before this."""
     limit: _builtins.int
-    """At most so many."""
+    """At most so many; 0 for 1000."""
     after: _builtins.str
     """Of the last clip of the page before: start_ns, a colon, and its id, which holds its place also when
     the clip is gone. Its id alone serves until the clip is erased.
@@ -900,7 +900,7 @@ class ListLabelsRequest(_message.Message):
     end_ns: _builtins.int
     """Only of clips that start before this."""
     limit: _builtins.int
-    """At most so many."""
+    """At most so many; 0 for 1000."""
     @_builtins.property
     def as_of(self) -> _types_pb2.AsOf:
         """As of when."""

@@ -55,7 +55,7 @@ class GroundRequest(_message.Message):
     user: _builtins.str
     """Whose memory."""
     limit: _builtins.int
-    """At most so many hits."""
+    """At most so many hits; 0 for 4."""
     start_ns: _builtins.int
     """Only clips that end after this."""
     end_ns: _builtins.int
@@ -644,7 +644,9 @@ class GroundManyRequest(_message.Message):
 
     @_builtins.property
     def options(self) -> Global___GroundRequest:
-        """What all have in common: no user, no question_feature, no question_tokens."""
+        """What all have in common: no user, no question_feature, no question_tokens; nor text, fusion, explain or cursor, nor
+        the policy "tokens".
+        """
 
     @_builtins.property
     def question_tokens(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Matrix]:
@@ -748,7 +750,7 @@ class GroundStreamStart(_message.Message):
     """Whose memory."""
     @_builtins.property
     def options(self) -> Global___GroundRequest:
-        """What all have in common: no user, no question_feature, no question_tokens, no rerank."""
+        """What all have in common: as of GroundManyRequest, and no rerank."""
 
     def __init__(
         self,

@@ -543,7 +543,7 @@ class ListFactsRequest(_message.Message):
     about: _builtins.str
     """Only facts about this."""
     limit: _builtins.int
-    """At most so many."""
+    """At most so many; 0 for 1000."""
     after: _builtins.str
     """Only facts that were first written after this one, which need not be there any more."""
     paged: _builtins.bool
@@ -661,7 +661,7 @@ class RecallRequest(_message.Message):
     question: _builtins.str
     """The question."""
     limit: _builtins.int
-    """At most so many hits."""
+    """At most so many hits; 0 for 5."""
     min_revision: _builtins.int
     """Answer only when this commit is reached."""
     start_ns: _builtins.int
@@ -775,7 +775,7 @@ class RecallHit(_message.Message):
     UTTERANCE_FIELD_NUMBER: _builtins.int
     CLIP_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
-    """"fact", "utterance" or "clip"."""
+    """"fact" or "utterance"."""
     score: _builtins.float
     """Fused score."""
     @_builtins.property
@@ -792,7 +792,7 @@ class RecallHit(_message.Message):
 
     @_builtins.property
     def clip(self) -> _types_pb2.StoredClip:
-        """The clip, or the clip of the utterance."""
+        """The clip that the utterance was said in, without its short-term memory."""
 
     def __init__(
         self,
@@ -1026,7 +1026,7 @@ class ListKeysRequest(_message.Message):
     after: _builtins.str
     """Only keys behind this one, which need not be there."""
     limit: _builtins.int
-    """At most so many; 0 for 1,000."""
+    """At most so many; 0 for 1000."""
     @_builtins.property
     def as_of(self) -> _types_pb2.AsOf:
         """As of when."""
@@ -1090,7 +1090,7 @@ class GetLongTermMemoryRequest(_message.Message):
     stream: _builtins.str
     """Of one stream, or of all."""
     max_tokens: _builtins.int
-    """At most so many tokens."""
+    """At most so many tokens; 0 for 512."""
     space: _builtins.str
     """Which space when the streams span several."""
     @_builtins.property

@@ -39,7 +39,7 @@ class StandingSpec(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     CALENDAR_FIELD_NUMBER: _builtins.int
     min_score: _builtins.float
-    """What a clip must score; not used beside min_relevance."""
+    """What a clip must score; not used beside min_relevance.  Left out it is 0, which many an unrelated clip scores."""
     kind: _builtins.str
     """"seen", "sequence" or "absent"; empty means "seen"."""
     window_s: _builtins.float
@@ -463,7 +463,7 @@ class BacktestStandingRequest(_message.Message):
     end_ns: _builtins.int
     """Only clips that start before this."""
     limit: _builtins.int
-    """At most so many alerts, the newest."""
+    """At most so many alerts, the newest; 0 for 100."""
     @_builtins.property
     def spec(self) -> Global___StandingSpec:
         """The question."""

@@ -406,7 +406,7 @@ class CreateSnapshotRequest(_message.Message):
     name: _builtins.str
     """Name of the snapshot."""
     ttl_s: _builtins.float
-    """Length of the lease in seconds."""
+    """Length of the lease in seconds; 0 for 600."""
     def __init__(
         self,
         *,
@@ -836,7 +836,7 @@ class SetRetentionRequest(_message.Message):
     """Which stream."""
     @_builtins.property
     def retention(self) -> Global___Retention:
-        """The policy that replaces the one before."""
+        """The policy that replaces the one before, its hold too; left out, everything is kept for ever, and nothing held."""
 
     def __init__(
         self,

@@ -117,7 +117,7 @@ class Page:
         parts = []
         for name in words[1:]:
             value, doc = known[name]
-            parts.append(f"**`{name}`** = `{value}`\n\n{markdown(doc)}")
+            parts.append(f"**`{name}`** (`{words[0]}`) = `{value}`\n\n{markdown(doc)}")
         return "\n\n".join(parts)
 
     def _errors(self, _: list[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from memdb import MemdbError
+from memdb import MemdbError, Statement
 from tests.congruence.media import SECOND_NS, T0_NS, clip, vector
 
 pytestmark = pytest.mark.congruence
@@ -86,6 +86,28 @@ MISTAKES: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
     "asked too early": (
         lambda db, user: db.user("bob").standing.create(vector(1), min_score=0.5),
         "a question that names its space",
+    ),
+    "until when": (lambda db, user: user.remember("x", valid_to=T0_NS), "unless valid_from says"),
+    "until when, of several": (
+        lambda db, user: user.remember_many([Statement("x", valid_to=T0_NS)]),
+        "unless valid_from says",
+    ),
+    "end": (lambda db, user: user.revise("x", valid_to="2030"), "integer nanoseconds"),
+    "moment of facts": (lambda db, user: user.facts(valid_at="2024-01-01"), "or one of now, any"),
+    "moment of a recall": (lambda db, user: user.recall("x", valid_at="today"), "aware datetime"),
+    "tokens of many": (
+        lambda db, user: user.ground_many(
+            [vector(1)], question_tokens=[[vector(1)]], rerank=1, policy="tokens"
+        ),
+        "by `ground`, one question at a time",
+    ),
+    "tokens of a stream": (
+        lambda db, user: list(user.ground_stream([vector(1)], policy="tokens")),
+        "by `ground`, one question at a time",
+    ),
+    "cited too early": (
+        lambda db, user: db.user("bob").remember("x", evidence=["0" * 32]),
+        "no such user yet",
     ),
     "bar": (lambda db, user: user.standing.create(vector(1)), "what a clip must score"),
 }

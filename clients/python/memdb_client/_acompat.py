@@ -38,6 +38,9 @@ CANCELLED: tuple[type[BaseException], ...] = (asyncio.CancelledError, grpc.aio.U
 made on a closed channel.
 """
 
+INTERRUPTED: tuple[type[BaseException], ...] = ()
+"""Nothing: an event loop is interrupted between two steps of its tasks, or ends."""
+
 
 class Home:
     """The event loop that a channel belongs to."""

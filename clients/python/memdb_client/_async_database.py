@@ -7,6 +7,7 @@ from typing import Self
 
 from memdb.types.backup import BackupReport
 from memdb.types.change import Verification
+from memdb.types.handle import Handle
 from memdb.types.ids import check_id
 from memdb.types.paths import checked_path
 from memdb.types.retention import SweepReport
@@ -21,7 +22,7 @@ from memdb_client._async_user import AsyncUser
 from memdb_client._options import Repeat, Target, whole_timeout_s
 
 
-class AsyncDatabase:
+class AsyncDatabase(Handle):
     """A memdb behind an address; as `memdb.types.database.Database`.
 
     Every method may also raise `Unavailable` (not reachable within the deadline; ``CLOSED`` after

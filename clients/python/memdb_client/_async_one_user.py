@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from memdb.types.handle import Handle
 from memdb.types.ids import check_id
 from memdb.types.space import Space
 from memdb_client._async_rpc import AsyncRpc
 
 
-class AsyncOneUser:
+class AsyncOneUser(Handle):
     """What the parts of a handle share: whose they are, and the calls."""
 
     def __init__(self, rpc: AsyncRpc, user_id: str) -> None:

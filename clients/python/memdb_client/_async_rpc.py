@@ -50,13 +50,32 @@ class AsyncRpc:
         # Of these, and of what they count.  Taken again by one who has it where a stream that was left is collected
         # meanwhile, or a signal closes the client.
         self._lock = threading.RLock()
-        self.clips = first.clips
-        self.databases = first.databases
-        self.ground = first.ground
-        self.groundings = first.groundings
-        self.memories = first.memories
-        self.standing = first.standing
-        self.users = first.users
+        self._use(first)
+
+    def _use(self, connection: AsyncConnection) -> None:
+        """Calls that end go over this connection."""
+        self.clips = connection.clips
+        self.databases = connection.databases
+        self.ground = connection.ground
+        self.groundings = connection.groundings
+        self.memories = connection.memories
+        self.standing = connection.standing
+        self.users = connection.users
+
+    def leave_connections(self) -> None:
+        """Have later calls and streams go over a new one: whoever was interrupted in a call may have left a lock of
+        gRPC's taken, for which what brings the answers to streams would wait for ever.
+
+        Those of other threads that are open go on; nothing is closed, which could wait for ever as well.
+        """
+        with self._lock:
+            if self._is_closed:
+                return
+            for connection in self._connections:
+                connection.is_left = True
+            fresh = AsyncConnection(self._target)
+            self._connections.append(fresh)
+            self._use(fresh)
 
     async def call(
         self,
@@ -88,6 +107,9 @@ class AsyncRpc:
             except compat.CANCELLED:
                 self.raise_if_closed()
                 raise
+            except compat.INTERRUPTED:
+                self.leave_connections()
+                raise
 
     async def collect(
         self,
@@ -116,6 +138,9 @@ class AsyncRpc:
                 left_s = deadline_s - time.monotonic()
             except compat.CANCELLED:
                 self.raise_if_closed()
+                raise
+            except compat.INTERRUPTED:
+                self.leave_connections()
                 raise
 
     async def stream(
@@ -156,6 +181,9 @@ class AsyncRpc:
         except compat.CANCELLED:
             self.raise_if_closed()
             raise
+        except compat.INTERRUPTED:
+            self.leave_connections()
+            raise
 
     @contextmanager
     def line(self) -> Iterator[AsyncConnection]:
@@ -163,7 +191,7 @@ class AsyncRpc:
         with self._lock:
             self.check_open()
             for connection in self._connections:
-                if connection.streams < STREAMS_MAX:
+                if connection.streams < STREAMS_MAX and not connection.is_left:
                     break
             else:
                 connection = AsyncConnection(self._target)
@@ -246,4 +274,7 @@ class AsyncRpc:
             self._is_closed = True
             connections = list(self._connections)
         for connection in connections:
-            await connection.close()
+            if connection.is_left:
+                compat.spawn(connection.close, "memdb-close-left")  # may wait for what was left
+            else:
+                await connection.close()

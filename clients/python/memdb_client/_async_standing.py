@@ -11,6 +11,7 @@ from memdb.types.arrays import VectorLike
 from memdb.types.calendar import HourOfDay, Weekday
 from memdb.types.checks import check_flag
 from memdb.types.grounding import AsOf
+from memdb.types.handle import Handle
 from memdb.types.label_filter import WantedLabels
 from memdb.types.standing import (
     Alert,
@@ -36,12 +37,15 @@ from memdb_client._options import Repeat
 from memdb_client._outage import Outage
 
 
-class AsyncStanding:
+class AsyncStanding(Handle):
     """Standing questions of a user; as `memdb.types.database.Standing`."""
 
     def __init__(self, rpc: AsyncRpc, user_id: str) -> None:
         self._rpc = rpc
         self._user = user_id
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._user}>"
 
     async def create(
         self,

@@ -36,6 +36,9 @@ CANCELLED: tuple[type[BaseException], ...] = (ValueError,)
 `grpc.RpcError` of its status.
 """
 
+INTERRUPTED: tuple[type[BaseException], ...] = (KeyboardInterrupt, SystemExit, TimeoutError)
+"""What a signal raises wherever the main thread is (Ctrl-C, a stop, an alarm), within gRPC as well."""
+
 
 class Home:
     """The process that a channel belongs to."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import grpc
 
+from memdb.types.handle import Handle
 from memdb_client._async_database import AsyncDatabase
 from memdb_client._database import Database
 from memdb_client._options import TIMEOUT_S, Target, target
@@ -32,7 +33,9 @@ def connect(
     theirs is an hour, or this one where it is longer.  A server that is not reached for this long is not
     waited for by them either.  `ground_stream`, both `watch` and `ingest` have no deadline, for they need not end: a
     ``watch`` gives up when nobody answered for this long, a writer as `Stream.ingest` says, and a ``ground_stream``
-    whose server is there and answers nothing waits until its iterator is closed.
+    whose server is there and answers nothing waits until its iterator is closed.  A server that hangs while its
+    connections stand (a process that was stopped, a machine that is gone) is told from one that has nothing to say by
+    pings: what has no deadline, or a long one, then ends within a minute, however short this is.
 
     Any number of threads may use it.  A process that is forked while one of them makes a call can make none:
     it, and every call there, raises `FailedPrecondition` (``FORKED``); start processes by spawn or forkserver.
@@ -59,7 +62,7 @@ def connect_async(
     return Connecting(target(address, token=token, tls=tls, timeout_s=timeout_s))
 
 
-class Connecting:
+class Connecting(Handle):
     """What `connect_async` gives: awaited or entered it becomes an `AsyncDatabase`."""
 
     def __init__(self, target: Target) -> None:

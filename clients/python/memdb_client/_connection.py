@@ -31,6 +31,8 @@ class Connection:
         self._channel = compat.open_channel(target)
         self.streams = 0
         """How many are open."""
+        self.is_left = False
+        """Whether it takes no more of them."""
         self.clips = ClipServiceStub(self._channel)
         self.ground = compat.ground_call(self._channel)
         self.databases = DatabaseServiceStub(self._channel)

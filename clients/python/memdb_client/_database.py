@@ -9,6 +9,7 @@ from typing import Self
 
 from memdb.types.backup import BackupReport
 from memdb.types.change import Verification
+from memdb.types.handle import Handle
 from memdb.types.ids import check_id
 from memdb.types.paths import checked_path
 from memdb.types.retention import SweepReport
@@ -23,7 +24,7 @@ from memdb_client._rpc import Rpc
 from memdb_client._user import User
 
 
-class Database:
+class Database(Handle):
     """A memdb behind an address; as `memdb.types.database.Database`.
 
     Every method may also raise `Unavailable` (not reachable within the deadline; ``CLOSED`` after

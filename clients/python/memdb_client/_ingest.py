@@ -30,6 +30,7 @@ from memdb.errors import (
     Unavailable,
 )
 from memdb.types.clip import Ack, Clip
+from memdb.types.handle import Handle
 from memdb.types.tensor import Codec
 from memdb.v1 import clip_service_pb2 as clip_pb
 from memdb.wire.clips import ack_from_proto
@@ -47,7 +48,7 @@ class _Call(Protocol):
     def cancel(self) -> object: ...
 
 
-class IngestWriter:
+class IngestWriter(Handle):
     """Writes clips without waiting for each acknowledgement; use it as a context manager.
 
     Not to be shared by several tasks or threads; several writers are.  After an error of the
@@ -86,6 +87,10 @@ class IngestWriter:
         self._is_closing = False
         self._is_aborted = False
         self._error: MemdbError | None = None
+
+    def __repr__(self) -> str:
+        start = self._start
+        return f"<{type(self).__name__} {start.stream} of {start.user}, epoch {start.epoch}>"
 
     @property
     def next_seq(self) -> int:

@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+from memdb.types.handle import Handle
 from memdb.types.ids import check_id
 from memdb.types.space import Space
 from memdb_client._rpc import Rpc
 
 
-class OneUser:
+class OneUser(Handle):
     """What the parts of a handle share: whose they are, and the calls."""
 
     def __init__(self, rpc: Rpc, user_id: str) -> None:

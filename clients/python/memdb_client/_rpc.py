@@ -51,13 +51,32 @@ class Rpc:
         # Of these, and of what they count.  Taken again by one who has it where a stream that was left is collected
         # meanwhile, or a signal closes the client.
         self._lock = threading.RLock()
-        self.clips = first.clips
-        self.databases = first.databases
-        self.ground = first.ground
-        self.groundings = first.groundings
-        self.memories = first.memories
-        self.standing = first.standing
-        self.users = first.users
+        self._use(first)
+
+    def _use(self, connection: Connection) -> None:
+        """Calls that end go over this connection."""
+        self.clips = connection.clips
+        self.databases = connection.databases
+        self.ground = connection.ground
+        self.groundings = connection.groundings
+        self.memories = connection.memories
+        self.standing = connection.standing
+        self.users = connection.users
+
+    def leave_connections(self) -> None:
+        """Have later calls and streams go over a new one: whoever was interrupted in a call may have left a lock of
+        gRPC's taken, for which what brings the answers to streams would wait for ever.
+
+        Those of other threads that are open go on; nothing is closed, which could wait for ever as well.
+        """
+        with self._lock:
+            if self._is_closed:
+                return
+            for connection in self._connections:
+                connection.is_left = True
+            fresh = Connection(self._target)
+            self._connections.append(fresh)
+            self._use(fresh)
 
     def call(
         self,
@@ -89,6 +108,9 @@ class Rpc:
             except compat.CANCELLED:
                 self.raise_if_closed()
                 raise
+            except compat.INTERRUPTED:
+                self.leave_connections()
+                raise
 
     def collect(
         self,
@@ -117,6 +139,9 @@ class Rpc:
                 left_s = deadline_s - time.monotonic()
             except compat.CANCELLED:
                 self.raise_if_closed()
+                raise
+            except compat.INTERRUPTED:
+                self.leave_connections()
                 raise
 
     def stream(
@@ -157,6 +182,9 @@ class Rpc:
         except compat.CANCELLED:
             self.raise_if_closed()
             raise
+        except compat.INTERRUPTED:
+            self.leave_connections()
+            raise
 
     @contextmanager
     def line(self) -> Iterator[Connection]:
@@ -164,7 +192,7 @@ class Rpc:
         with self._lock:
             self.check_open()
             for connection in self._connections:
-                if connection.streams < STREAMS_MAX:
+                if connection.streams < STREAMS_MAX and not connection.is_left:
                     break
             else:
                 connection = Connection(self._target)
@@ -247,4 +275,7 @@ class Rpc:
             self._is_closed = True
             connections = list(self._connections)
         for connection in connections:
-            connection.close()
+            if connection.is_left:
+                compat.spawn(connection.close, "memdb-close-left")  # may wait for what was left
+            else:
+                connection.close()

@@ -13,6 +13,7 @@ from memdb.types.arrays import VectorLike
 from memdb.types.calendar import HourOfDay, Weekday
 from memdb.types.checks import check_flag
 from memdb.types.grounding import AsOf
+from memdb.types.handle import Handle
 from memdb.types.label_filter import WantedLabels
 from memdb.types.standing import (
     Alert,
@@ -38,12 +39,15 @@ from memdb_client._outage import Outage
 from memdb_client._rpc import Rpc
 
 
-class Standing:
+class Standing(Handle):
     """Standing questions of a user; as `memdb.types.database.Standing`."""
 
     def __init__(self, rpc: Rpc, user_id: str) -> None:
         self._rpc = rpc
         self._user = user_id
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._user}>"
 
     def create(
         self,

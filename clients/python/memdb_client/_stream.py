@@ -10,6 +10,7 @@ from memdb.types.change import ErasureReport
 from memdb.types.checks import check_flag, check_int
 from memdb.types.clip import Ack, Clip
 from memdb.types.grounding import AsOf
+from memdb.types.handle import Handle
 from memdb.types.ids import check_id
 from memdb.types.ingest import INGEST_WINDOW_MAX
 from memdb.types.limits import EPOCH_MAX
@@ -45,7 +46,7 @@ from memdb_client._options import (
 from memdb_client._rpc import Rpc
 
 
-class Stream:
+class Stream(Handle):
     """One stream of a user; as `memdb.types.database.Stream`."""
 
     def __init__(

@@ -39,7 +39,9 @@ class Stream(Protocol):
         are not there yet.
 
         Sent again with the same content it is a duplicate (`Ack.duplicate`), and nothing is written; an
-        open clip (``sealed=False``) becomes what is sent under its number.
+        open clip (``sealed=False``) becomes what is sent under its number, but for what it has been before: that
+        is taken for a late copy, a duplicate as well, and the clip stays as it is.  The number of a clip that was
+        erased takes none any more: whatever comes under it is acknowledged as a duplicate, and nothing is stored.
 
         Raises `AlreadyExists` (``SEQ_REUSED``: the number was sealed with other content),
         `InvalidArgument` (``DIM_MISMATCH``, ``ZERO_VECTOR``), `NotFound` (``SPACE_NOT_FOUND``;

@@ -33,9 +33,13 @@ class UserFacts(Protocol):
         text: at most 16,384 characters.  about: the things it speaks of, at most 64 names.  valid_from,
         valid_to: when it holds in the world; None: from now, and until further notice.  evidence: ids of
         at most 256 clips.  key: a name, at most 256 bytes of UTF-8, of which there is one fact: where there is one
-        already, this is its next version, with the same id; what this call leaves out (evidence, an end) is not
-        taken over from the one before.  feature: (dim,) float32 or float16 of the text in the user's text space;
-        made by the installed text encoder when None.
+        already, this is its next version, with the same id; what this call leaves out (evidence, an end) is not taken
+        over from the one before.  That one is found by ``as_of`` and in `history` from then on, and by no ``valid_at``:
+        what is to be found by the time in which it was so is a fact of its own, without the key, whose end `revise`
+        says when there is a next one.  Names and keys are compared code point by code point, so that one with its
+        accents beside its letters is another one (``unicodedata.normalize("NFC", name)`` makes them alike).
+        feature: (dim,) float32 or float16 of the text in the user's text space; made by the installed text encoder
+        when None.
 
         Raises `NotFound` (``CLIP_NOT_FOUND``), `InvalidArgument` (``TIME_RANGE``, ``DIM_MISMATCH``),
         `FailedPrecondition` (``NO_TEXT_SPACE``).
@@ -113,7 +117,8 @@ class UserFacts(Protocol):
 
         about: only those that are about this thing, or one of these (at most 64), by names as they were given.
         as_of: as in `ground`.  limit: 1 to 1,000.  valid_at: only those that hold in the world then, a time or
-        ``"now"``; None, or ``"any"``, for all, those that have ended or are yet to begin too.
+        ``"now"``; None, or ``"any"``, for all, those that have ended or are yet to begin too.  It is of current
+        versions: one that another has taken the place of is found by ``as_of`` alone.
 
         Pages of the newest facts leave none out and tell none twice that is there all the while; with ``as_of`` they
         are of one moment, and with a time for ``valid_at`` about one.  Raises `NotFound` (``FACT_NOT_FOUND``) for an

@@ -137,8 +137,9 @@ class UserGrounding(Protocol):
         question_features: (questions, dim) float32 or float16, at most 256.  question_tokens: None, or (n, dim)
         for each question.
 
-        Every other option is that of `ground` and holds for all; questions together have no words (``text``,
-        ``text_feature``, ``weights``, ``explain``: `TypeError`).  Each answer is what `ground` would give, to the
+        Every other option is that of `ground` and holds for all; questions together have no words and no pages
+        (``text``, ``text_feature``, ``weights``, ``explain``, ``cursor``: `TypeError`), nor the policy ``tokens``
+        (``TOKENS_REQUIRED``).  Each answer is what `ground` would give, to the
         last bit.
 
         Raises as `ground`, naming the question at fault (``question_features[3]``, ``question_tokens[3]``);

@@ -39,11 +39,29 @@ def test_words_of_other_scripts_stay() -> None:
         ("लाल कार, मुझे हिन्दी", ["लाल", "कार", "मुझे", "हिन्दी"]),
         ("مَرْحَبًا بِكَ", ["مَرْحَبًا", "بِكَ"]),
         ("\u0301 a\u0323b c\u0301", ["\u1ea1b", "\u0107"]),
-        ("\u2764\ufe0f car\ufe0f", ["car"]),
+        ("\u2764\ufe0f car\ufe0f", ["\u2764", "car"]),
     ],
 )
 def test_marks_belong_to_their_letters(text: str, found: list[str]) -> None:
     """Without, a word of Hindi is its consonants, each of which nearly every other text has too."""
+    assert terms(text) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("I love \U0001f355\U0001f355!", ["i", "love", "\U0001f355", "\U0001f355"]),
+        ("\U0001f44d\U0001f3fd", ["\U0001f44d"]),
+        ("\U0001f469\u200d\U0001f467", ["\U0001f469", "\U0001f467"]),
+        (
+            "\U0001f1e9\U0001f1ea\U0001f1eb\U0001f1f7",
+            ["\U0001f1e9\U0001f1ea", "\U0001f1eb\U0001f1f7"],
+        ),
+        ("caf\u00e9\u2b50 1\ufe0f\u20e3", ["caf\u00e9", "\u2b50", "1"]),
+        ("\u2014 \u201cso\u201d \u2026 \u2192 \u25a0", ["so"]),
+    ],
+)
+def test_emoji_are_words(text: str, found: list[str]) -> None:
     assert terms(text) == found
 
 

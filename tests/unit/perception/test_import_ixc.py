@@ -139,6 +139,21 @@ def test_other_contents_are_refused(tmp_path: Path, held: object) -> None:
     assert refused.value.reason == "BAD_FILE"
 
 
+def test_another_shape_is_told_which_is_taken(tmp_path: Path) -> None:
+    """A stack of all memories in one tensor is what somebody with a model of her own saves first."""
+    torch.save(torch.ones(4, 16, DIM), tmp_path / "temp_lol_mem.pth")
+    with pytest.raises(
+        InvalidArgument, match=r"\(4, 16, .*a matrix \(rows, dim\) or a list of them"
+    ):
+        load([tmp_path / "temp_lol_mem.pth"])
+
+
+def test_the_help_says_which_file_is_which(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "`glb` in its name" in " ".join(capsys.readouterr().out.split())
+
+
 def test_files_that_are_absent_or_do_not_fit(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         load([tmp_path / "temp_glb.pth"])

@@ -11,6 +11,7 @@ import numpy as np
 import memdb
 import memdb_client
 from memdb.engine.database import EmbeddedDatabase
+from memdb.types.arrays import VectorLike
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -59,6 +60,8 @@ def use(db: memdb.Database) -> memdb.Grounding:
     vector = np.array([1, 0], np.float32)
     assert len(user.ground_many([vector, vector], question_tokens=[tokens, tokens], rerank=1)) == 2
     assert len(list(user.ground_stream([vector, [1.0, 0.0]]))) == 2
+    several: list[VectorLike] = [vector, (1.0, 0.0)]
+    assert len(user.ground_many(several)) == 2
     return user.ground(
         [1.0, 0.0], question_tokens=tokens, rerank=1, text="hello", text_feature=(1, 0)
     )

@@ -1,0 +1,69 @@
+"""Ctrl-C in a call of the sync client, as in a notebook, and what is called next."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import memdb
+from tests.congruence.server import ServerThread
+
+INTERRUPTS = 15
+"""Without a new connection after each of them none of 12 runs came to the end of 25."""
+
+PROGRAM = f"""
+import faulthandler, os, random, signal, sys, threading, time
+import memdb_client
+
+faulthandler.dump_traceback_later(60, exit=True)
+address, way = sys.argv[1:]
+chance = random.Random(0)
+with memdb_client.connect(address) as db:
+    alice = db.user("alice")
+
+    def call():
+        while True:
+            alice.get("a")
+
+    def watch():
+        while True:
+            changes = alice.watch(follow=False)
+            next(changes)
+            changes.close()
+
+    def interrupt():
+        time.sleep(chance.uniform(0.02, 0.1))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    for _ in range({INTERRUPTS}):
+        other = threading.Thread(target=interrupt)
+        other.start()
+        try:
+            {{"call": call, "watch": watch}}[way]()
+        except KeyboardInterrupt:
+            other.join()
+        assert alice.get("a") == 1
+        changes = alice.watch()
+        assert next(changes).key == "a"
+        changes.close()
+print("came to its end")
+"""
+
+
+@pytest.mark.parametrize("way", ["call", "watch"])
+def test_streams_go_on_after_an_interrupt(way: str, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with memdb.open(data) as db:
+        db.user("alice").put("a", 1)
+    with ServerThread(data) as server:
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, server.address, way],
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+    assert done.stdout == "came to its end\n", done.stderr
