@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import memdb
+import memdb_client
 from tests.congruence.server import ServerThread
 
 INTERRUPTS = 15
@@ -67,3 +68,23 @@ def test_streams_go_on_after_an_interrupt(way: str, tmp_path: Path) -> None:
             check=False,
         )
     assert done.stdout == "came to its end\n", done.stderr
+
+
+def test_what_is_left_is_kept_for_its_streams_alone(tmp_path: Path) -> None:
+    """Or who is interrupted by an alarm over and over comes to have no file left to open."""
+    data = tmp_path / "data"
+    with memdb.open(data) as db:
+        db.user("alice").put("a", 1)
+    with ServerThread(data) as server, memdb_client.connect(server.address) as client:
+        alice = client.user("alice")
+        changes = alice.watch()
+        assert next(changes).key == "a"
+        for _ in range(5):
+            client._rpc.leave_connections()
+            assert alice.get("a") == 1
+        assert len(client._rpc._connections) == 2
+        alice.put("b", 2)
+        assert next(changes).key == "b"
+        changes.close()
+        assert len(client._rpc._connections) == 1
+        assert next(alice.watch()).key == "a"

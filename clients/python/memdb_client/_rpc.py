@@ -67,14 +67,16 @@ class Rpc:
         """Have later calls and streams go over a new one: whoever was interrupted in a call may have left a lock of
         gRPC's taken, for which what brings the answers to streams would wait for ever.
 
-        Those of other threads that are open go on; nothing is closed, which could wait for ever as well.
+        Calls and streams of other threads that are open go on, so nothing is closed here, which could wait for ever as
+        well: gRPC closes what nobody has any more.
         """
         with self._lock:
             if self._is_closed:
                 return
+            fresh = Connection(self._target)
             for connection in self._connections:
                 connection.is_left = True
-            fresh = Connection(self._target)
+            self._connections = [one for one in self._connections if one.streams]
             self._connections.append(fresh)
             self._use(fresh)
 
@@ -203,6 +205,8 @@ class Rpc:
         finally:
             with self._lock:
                 connection.streams -= 1
+                if connection.is_left and not connection.streams and not self._is_closed:
+                    self._connections.remove(connection)
 
     def pause_or_raise(
         self,
