@@ -7,6 +7,7 @@ from memdb.engine.apply_stream import stream_of
 from memdb.engine.checks import check_feature
 from memdb.engine.effects import NewClip
 from memdb.engine.lateness import too_many_gaps
+from memdb.engine.open_versions import known_versions
 from memdb.engine.resend import is_coded_otherwise
 from memdb.errors import AlreadyExists, InvalidArgument
 from memdb.index.columns import ALIVE
@@ -15,7 +16,6 @@ from memdb.index.text import Document, spoken
 from memdb.store import clips, schema
 from memdb.store.idents import IdKind, make_id
 from memdb.store.records import (
-    ClipRecord,
     LedgerRecord,
     LogEntry,
     contents_of,
@@ -166,9 +166,10 @@ def _same_content(
     """
     if ledger.content == content:
         return ledger.birth
-    if not ledger.sealed and not applied.versions.may_have(txn, ledger.clip_no, content):
+    clip_no, newest = ledger.clip_no, ledger.birth
+    if not ledger.sealed and not applied.versions.may_have(txn, clip_no, newest, content):
         return None
-    for key, stored in txn.scan(Table.CLIPS, schema.revision_key(ledger.clip_no)):
-        if unpack(Table.CLIPS, key, stored, ClipRecord).content == content:
-            return schema.split_version_key(key)[1]
+    for birth, known in known_versions(txn, clip_no, newest):
+        if known == content:
+            return birth
     return None

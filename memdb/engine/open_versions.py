@@ -11,12 +11,30 @@ that is not is of none.  Groups are decided while others are being written, so m
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
+from memdb.errors import DataLoss
 from memdb.store import schema
 from memdb.store.records import ClipRecord, unpack
 from memdb.store.schema import Table
 from memdb.store.transaction import Transaction
+
+
+def known_versions(txn: Transaction, clip_no: int, newest: int) -> Iterator[tuple[int, bytes]]:
+    """(birth, hash) of the stored versions of a clip whose newest was born so, but of those that are damaged: they are
+    as if they had been collected, or a clip that is whole as it is now could not go on.
+
+    Raises `DataLoss` where the newest itself is damaged: nobody can tell what would be replaced.
+    """
+    for key, stored in txn.scan(Table.CLIPS, schema.revision_key(clip_no)):
+        birth = schema.split_version_key(key)[1]
+        try:
+            content = unpack(Table.CLIPS, key, stored, ClipRecord).content
+        except DataLoss:
+            if birth == newest:
+                raise
+            continue  # told by whoever looks at the whole user
+        yield birth, content
 
 
 class OpenVersions:
@@ -25,14 +43,11 @@ class OpenVersions:
     def __init__(self) -> None:
         self._contents: dict[int, set[bytes]] = {}
 
-    def may_have(self, txn: Transaction, clip_no: int, content: bytes) -> bool:
-        """Whether one of the stored versions of an open clip may have this hash; raises `DataLoss`."""
+    def may_have(self, txn: Transaction, clip_no: int, newest: int, content: bytes) -> bool:
+        """Whether one of the stored versions of an open clip may have this hash; as `known_versions`."""
         kept = self._contents.get(clip_no)
         if kept is None:
-            stored = {
-                unpack(Table.CLIPS, key, stored, ClipRecord).content
-                for key, stored in txn.scan(Table.CLIPS, schema.revision_key(clip_no))
-            }
+            stored = {one for _, one in known_versions(txn, clip_no, newest)}
             # Another thread may have read more, of a later commit, and have added to it.
             kept = self._contents.setdefault(clip_no, set())
             kept.update(stored)

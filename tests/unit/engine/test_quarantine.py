@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from memdb import DataLoss, Keyframe, Utterance
+from memdb import AlreadyExists, DataLoss, Keyframe, Utterance
 from memdb.clock import ManualClock
 from memdb.config import EngineConfig
 from memdb.engine import told_gaps
@@ -167,6 +167,35 @@ def test_a_clip_that_is_whole_as_it_is_now_is_missing_only_where_its_damaged_ver
         assert door.write(clip(0, global_memory=vector(1))).duplicate
         assert door.ledger().next_seq == 1
         door.write(clip(1))
+
+
+@pytest.mark.parametrize("how", ALTERED)
+@pytest.mark.parametrize("table", ["clips", "vectors"])
+def test_a_clip_grows_on_whose_older_version_is_damaged(
+    folder: Path, clock: ManualClock, table: str, how: str
+) -> None:
+    """The ledger said to go on with it, and where the version's record was the damaged part it was refused for ever."""
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        db.create_space("cam", dim=8)
+        door = db.user("alice").stream("door", space="cam")
+        first = door.write(clip(0, sealed=False))
+        later = door.write(clip(0, sealed=False, global_memory=vector(1)))
+        path = db._directory.user_path("alice")
+    change(path, table, 0, ALTERED[how])
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        alice = db.user("alice")
+        door = alice.stream("door")
+        with door.ingest() as writer:
+            assert writer.next_seq == 0
+            writer.send(clip(0, sealed=False, global_memory=vector(2)))
+            writer.send(clip(0, global_memory=vector(3)))
+            writer.send(clip(1))
+        copy = door.write(clip(0, sealed=False, global_memory=vector(1)))
+        assert (copy.revision, copy.duplicate) == (later.revision, True)
+        with pytest.raises(AlreadyExists):
+            door.write(clip(0, global_memory=vector(4)))
+        assert alice.ground(vector(0), as_of=first.revision).gaps != ()
+        assert list(door.gaps()) == []
 
 
 def test_a_vector_under_the_number_of_no_space_costs_one_clip(
