@@ -1,4 +1,4 @@
-"""Ctrl-C in a call of the sync client, as in a notebook, and what is called next."""
+"""Ctrl-C in a call of the sync client, as in a notebook, or an alarm, and what is called next."""
 
 from __future__ import annotations
 
@@ -20,7 +20,15 @@ import faulthandler, os, random, signal, sys, threading, time
 import memdb_client
 
 faulthandler.dump_traceback_later(60, exit=True)
-address, way = sys.argv[1:]
+address, way, error = sys.argv[1:]
+
+class Alarm(Exception):
+    pass
+
+def ring(*_):
+    raise {{"KeyboardInterrupt": KeyboardInterrupt, "Alarm": Alarm}}[error]
+
+signal.signal(signal.SIGINT, ring)
 chance = random.Random(0)
 with memdb_client.connect(address) as db:
     alice = db.user("alice")
@@ -44,7 +52,7 @@ with memdb_client.connect(address) as db:
         other.start()
         try:
             {{"call": call, "watch": watch}}[way]()
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Alarm):
             other.join()
         assert alice.get("a") == 1
         changes = alice.watch()
@@ -54,14 +62,15 @@ print("came to its end")
 """
 
 
+@pytest.mark.parametrize("error", ["KeyboardInterrupt", "Alarm"])
 @pytest.mark.parametrize("way", ["call", "watch"])
-def test_streams_go_on_after_an_interrupt(way: str, tmp_path: Path) -> None:
+def test_streams_go_on_after_an_interrupt(way: str, error: str, tmp_path: Path) -> None:
     data = tmp_path / "data"
     with memdb.open(data) as db:
         db.user("alice").put("a", 1)
     with ServerThread(data) as server:
         done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, server.address, way],
+            [sys.executable, "-c", PROGRAM, server.address, way, error],
             capture_output=True,
             text=True,
             timeout=90,
@@ -86,5 +95,9 @@ def test_what_is_left_is_kept_for_its_streams_alone(tmp_path: Path) -> None:
         alice.put("b", 2)
         assert next(changes).key == "b"
         changes.close()
-        assert len(client._rpc._connections) == 1
+        (only,) = client._rpc._connections
+        changes = alice.watch()
+        assert next(changes).key == "a"
+        changes.close()
+        assert client._rpc._connections == [only], "one that is closed was not interrupted"
         assert next(alice.watch()).key == "a"

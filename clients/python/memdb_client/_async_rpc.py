@@ -183,6 +183,8 @@ class AsyncRpc:
         except compat.CANCELLED:
             self.raise_if_closed()
             raise
+        except GeneratorExit:
+            raise  # whoever asked has enough: nothing was interrupted
         except compat.INTERRUPTED:
             self.leave_connections()
             raise

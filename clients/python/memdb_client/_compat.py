@@ -36,8 +36,10 @@ CANCELLED: tuple[type[BaseException], ...] = (ValueError,)
 `grpc.RpcError` of its status.
 """
 
-INTERRUPTED: tuple[type[BaseException], ...] = (KeyboardInterrupt, SystemExit, TimeoutError)
-"""What a signal raises wherever the main thread is (Ctrl-C, a stop, an alarm), within gRPC as well."""
+INTERRUPTED: tuple[type[BaseException], ...] = (BaseException,)
+"""What a signal raises wherever the main thread is, within gRPC as well: Ctrl-C, a stop, and of an alarm whatever its
+handler likes.
+"""
 
 
 class Home:
