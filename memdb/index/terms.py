@@ -24,7 +24,8 @@ import Stemmer
 _PLAIN_WORD: Final = re.compile(r"[a-z0-9]+")
 """`_WORD` in small letters of ASCII, in two thirds of the time."""
 _EMOJI: Final = (
-    "[\u231a-\u23ff\u2600-\u27bf\u2b50\u2b55\U0001f300-\U0001f3fa\U0001f400-\U0001faff]"
+    "[\u2194-\u2199\u21a9\u21aa\u231a-\u23ff\u25b6\u25c0\u2600-\u27bf\u2934\u2935\u2b05-\u2b07\u2b1b\u2b1c\u2b50\u2b55"
+    "\U0001f004\U0001f0cf\U0001f300-\U0001f3fa\U0001f400-\U0001faff]"
     "|[\U0001f1e6-\U0001f1ff]{2}"
 )
 """One sign, or the two letters of a flag; what colours skin is between the ranges."""

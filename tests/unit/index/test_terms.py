@@ -59,6 +59,10 @@ def test_marks_belong_to_their_letters(text: str, found: list[str]) -> None:
         ),
         ("caf\u00e9\u2b50 1\ufe0f\u20e3", ["caf\u00e9", "\u2b50", "1"]),
         ("\u2014 \u201cso\u201d \u2026 \u2192 \u25a0", ["so"]),
+        (
+            "\u25b6\ufe0f so\u2b06\ufe0f \u21a9 \U0001f0cf",
+            ["\u25b6", "so", "\u2b06", "\u21a9", "\U0001f0cf"],
+        ),
     ],
 )
 def test_emoji_are_words(text: str, found: list[str]) -> None:
