@@ -274,14 +274,18 @@ class UserMemory:
     def _keep_apart(self) -> None:
         """Take what readers found into the quarantine, so that gaps tell it."""
         with self._lock:
-            found: list[DamagedClip] = []
-            while self._found:  # readers add to it meanwhile
-                found.append(self._found.pop(0))
-            self._quarantine = self._quarantine.with_more(found)
-            # What was remembered of it did not know of the damage.
-            self._clips = self._clips.successor()
+            self._take_found()
             self._have_back()
             self.view = replace(self.view, quarantine=self._quarantine, kept=self._clips, asked={})
+
+    def _take_found(self) -> None:
+        """With the lock held, and before another view is shown."""
+        found: list[DamagedClip] = []
+        while self._found:  # readers add to it meanwhile
+            found.append(self._found.pop(0))
+        self._quarantine = self._quarantine.with_more(found)
+        # What was remembered of it did not know of the damage.
+        self._clips = self._clips.successor()
 
     def resolve(
         self, view: View, as_of: AsOf | None, min_revision: int | None = None
@@ -417,6 +421,12 @@ class UserMemory:
         with self._lock:
             # Readers replace the view as well, when they report damage; neither may undo the other.
             assert state.revision > self.view.revision, "commits are shown in their order"
+            if self._found:
+                self._take_found()
+            if not self._quarantine.is_empty:
+                # This commit was on its way when the damage was found, or its number would have been refused.
+                written = {clip.clip_no for clip in applied.effects.clips}
+                self._quarantine = self._quarantine.succeeded(written, state.revision)
             if _takes_away(applied.effects):
                 self._clips = self._clips.successor()
             self.view = self._published(state, texts=touches_texts(applied.effects))

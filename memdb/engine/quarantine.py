@@ -13,7 +13,7 @@ keeps the one user closed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
@@ -105,6 +105,14 @@ class Quarantine:
             numbers=self.numbers | _numbers(new),
             notes=(*self.notes, *((f"clips/{clip.clip_no}", "found by a read") for clip in new)),
         )
+
+    def succeeded(self, clip_nos: Container[int], revision: int) -> Quarantine:
+        """What was known, where a commit has written other versions of these clips in the place of what is damaged."""
+        ended = {clip for clip in self.clips if _ends(clip, clip_nos, revision)}
+        if not ended:
+            return self
+        clips = (replace(clip, death=revision) if clip in ended else clip for clip in self.clips)
+        return replace(self, clips=tuple(clips), numbers=self.numbers - _numbers(ended))
 
     def check(self, *tables: Table) -> None:
         """Raise `DataLoss` (``QUARANTINED``) for a table that is suspect."""
@@ -253,6 +261,10 @@ def _found(
 def _numbers(clips: Iterable[DamagedClip]) -> set[Number]:
     """Those of which nobody can tell what they hold now."""
     return {(clip.stream_no, clip.epoch, clip.seq) for clip in clips if clip.death is None}
+
+
+def _ends(clip: DamagedClip, clip_nos: Container[int], revision: int) -> bool:
+    return clip.death is None and clip.birth < revision and clip.clip_no in clip_nos
 
 
 def _without_twins(

@@ -198,6 +198,26 @@ def test_a_clip_grows_on_whose_older_version_is_damaged(
         assert list(door.gaps()) == []
 
 
+def test_damage_found_while_the_next_version_is_on_its_way_is_of_the_past(
+    folder: Path, clock: ManualClock
+) -> None:
+    """Until the user was opened anew it was a gap of now, and the clip, which was open, could grow no more."""
+    with EmbeddedDatabase(folder / "data", config=CONFIG, clock=clock) as db:
+        db.create_space("cam", dim=8)
+        alice = db.user("alice")
+        door = alice.stream("door", space="cam")
+        first = door.write(clip(0, sealed=False))
+        with alice.memory() as memory:
+            # As a reader that is still at it when the commit is shown.
+            memory.view.note_damaged_version(0, first.revision, DataLoss("", field="clips/0"))
+            assert door.write(clip(0, sealed=False, global_memory=vector(1))).revision == 2
+            memory.read(lambda view: view)
+        assert list(door.gaps()) == []
+        assert [gap.reason for gap in alice.ground(vector(0), as_of=1).gaps] == ["damaged"]
+        assert door.ledger().next_seq == 0
+        assert door.write(clip(0)).revision == 3
+
+
 def test_a_vector_under_the_number_of_no_space_costs_one_clip(
     folder: Path, clock: ManualClock
 ) -> None:
