@@ -66,8 +66,9 @@ class AsyncRpc:
         """Have later calls and streams go over a new one: whoever was interrupted in a call may have left a lock of
         gRPC's taken, for which what brings the answers to streams would wait for ever.
 
-        Calls and streams of other threads that are open go on, so nothing is closed here, which could wait for ever as
-        well: gRPC closes what nobody has any more.
+        Calls and streams of other threads that are open go on where no lock was left; where one was they wait for it,
+        whatever their deadline, which nothing outside gRPC can end.  So nothing is closed here, which could wait for
+        ever as well: gRPC closes what nobody has any more.
         """
         with self._lock:
             if self._is_closed:
